@@ -1,0 +1,58 @@
+// Atomic access to plain integers in shared memory.
+//
+// Shared structs hold plain fixed-width integers; each access says its order through these. Memory that a
+// client can write is read by load() only: once, into a local, which is then judged and used.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+namespace belfry::base {
+
+inline constexpr auto kRelaxed = std::memory_order_relaxed;
+inline constexpr auto kAcquire = std::memory_order_acquire;
+inline constexpr auto kRelease = std::memory_order_release;
+inline constexpr auto kAcqRel = std::memory_order_acq_rel;
+inline constexpr auto kSeqCst = std::memory_order_seq_cst;
+
+template <typename T>
+[[nodiscard]] T load(const T& word, std::memory_order order) {
+    // atomic_ref<const T> comes with C++26 only; a load does not write.
+    return std::atomic_ref(const_cast<T&>(word)).load(order);
+}
+
+template <typename T>
+void store(T& word, std::type_identity_t<T> value, std::memory_order order) {
+    std::atomic_ref(word).store(value, order);
+}
+
+template <typename T>
+T exchange(T& word, std::type_identity_t<T> value, std::memory_order order) {
+    return std::atomic_ref(word).exchange(value, order);
+}
+
+template <typename T>
+T fetch_add(T& word, std::type_identity_t<T> value, std::memory_order order) {
+    return std::atomic_ref(word).fetch_add(value, order);
+}
+
+template <typename T>
+T fetch_or(T& word, std::type_identity_t<T> value, std::memory_order order) {
+    return std::atomic_ref(word).fetch_or(value, order);
+}
+
+template <typename T>
+T fetch_and(T& word, std::type_identity_t<T> value, std::memory_order order) {
+    return std::atomic_ref(word).fetch_and(value, order);
+}
+
+/// The half of a 64-bit word that a futex can sleep on. Little-endian, so it lies first.
+inline std::uint32_t& low_word(std::uint64_t& word) {
+    return *static_cast<std::uint32_t*>(static_cast<void*>(&word));
+}
+
+/// The fence of both halves of a Dekker handshake ("store mine; full fence; load yours").
+inline void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+}  // namespace belfry::base
