@@ -1,0 +1,12 @@
+// All of the client library.
+#pragma once
+
+#include "belfry/buffer.hpp"
+#include "belfry/command_writer.hpp"
+#include "belfry/device.hpp"
+#include "belfry/disassembler.hpp"
+#include "belfry/error.hpp"
+#include "belfry/group.hpp"
+#include "belfry/sync_object.hpp"
+#include "belfry/syncobj.hpp"
+#include "belfry/vm.hpp"

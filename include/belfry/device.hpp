@@ -1,0 +1,85 @@
+// Device: a connection to the driver; where buffers, VMs and syncobjs come from.
+//
+// A Device is one open DRM file. Handles are cheap references to it: what they name lives until the handle is
+// destroyed, and the file until the last of them is. All methods may be called by any thread. After fork() a child
+// may go on using what it inherited; both then work on the same file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "belfry/error.hpp"
+#include "belfry/export.hpp"
+
+namespace belfry {
+
+class Buffer;
+class Syncobj;
+class Vm;
+namespace client {
+struct Connection;
+}
+
+struct OpenOptions {
+    /// Socket of a running belfryd. Empty: $BELFRY_SOCKET; without that the default path, and if nobody answers
+    /// there a private belfryd is started, which ends with its last client.
+    std::string socket_path;
+};
+
+/// The GPU and the driver, as DEV_QUERY and VERSION tell it.
+struct DeviceInfo {
+    std::string driver;  ///< "panthor"
+    int driver_major = 0;
+    int driver_minor = 0;
+    int driver_patchlevel = 0;
+    std::uint32_t gpu_id = 0;
+    std::uint32_t group_slots = 0;        ///< groups that can be on the GPU at a time
+    std::uint32_t streams_per_group = 0;  ///< queues of a group
+    std::uint32_t registers = 0;          ///< of a command stream, 32 bits each
+    std::uint32_t unpreserved_registers = 0;  ///< the last ones; kernel-mode jobs lose them
+    std::uint32_t scoreboard_slots = 0;
+    std::uint32_t va_bits = 0;
+    std::uint64_t shader_present = 0;
+    std::uint64_t tiler_present = 0;
+    std::uint64_t timestamp_hz = 0;
+};
+
+/// What lives in the driver right now, of all its clients.
+struct DeviceLoad {
+    std::uint32_t groups = 0;
+    std::uint32_t groups_on_slot = 0;
+    std::uint32_t groups_waiting = 0;  ///< have work and wait for a free slot
+    std::uint32_t files = 0;
+    std::uint32_t buffers = 0;  ///< the driver's own included
+    std::uint32_t vms = 0;
+    std::uint64_t buffer_bytes = 0;
+    std::uint64_t requests = 0;  ///< since it started
+};
+
+class BELFRY_EXPORT Device {
+  public:
+    /// Connects, or starts a private belfryd. Blocks for no longer than that takes.
+    static Result<Device> open(const OpenOptions& options = {});
+
+    [[nodiscard]] Result<DeviceInfo> info() const;
+    [[nodiscard]] Result<DeviceLoad> load() const;
+
+    /// Zeroed memory of at least `bytes` (whole pages), mapped into this process.
+    [[nodiscard]] Result<Buffer> create_buffer(std::uint64_t bytes) const;
+    [[nodiscard]] Result<Vm> create_vm() const;
+    /// A DRM syncobj: unsubmitted, or signalled from the start.
+    [[nodiscard]] Result<Syncobj> create_syncobj(bool signalled = false) const;
+
+    /// Where it is connected to. A child process that has it as $BELFRY_SOCKET meets the same belfryd.
+    [[nodiscard]] const std::string& socket_path() const;
+    /// How often this process has asked the driver for something through this file. User-mode submission and native
+    /// waits do not.
+    [[nodiscard]] std::uint64_t requests() const;
+
+  private:
+    explicit Device(std::shared_ptr<client::Connection> connection);
+    std::shared_ptr<client::Connection> connection_;
+};
+
+}  // namespace belfry
