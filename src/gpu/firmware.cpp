@@ -1,0 +1,203 @@
+#include "gpu/firmware.hpp"
+
+#include <bit>
+#include <cstring>
+
+#include "base/atomic.hpp"
+#include "base/check.hpp"
+#include "gpu/group_slot.hpp"
+
+namespace belfry::gpu {
+namespace {
+
+using base::kAcquire;
+using base::kRelaxed;
+using base::kRelease;
+
+// Strides of the control blocks, as Arm's firmware has them where they are large enough.
+constexpr std::uint32_t kGroupStrideMin = 0x100;
+constexpr std::uint32_t kBlockBytes = 0x100;  // an input or output block; keeps writers on lines of their own
+static_assert(sizeof(GlobalInput) <= kBlockBytes && sizeof(GroupInput) <= kBlockBytes &&
+              sizeof(StreamInput) <= kBlockBytes && sizeof(StreamOutput) <= kBlockBytes);
+
+std::uint32_t group_stride(const FirmwareConfig& config) {
+    const auto needed = static_cast<std::uint32_t>(kStreamControlOffset +
+                                                   config.streams_per_group * sizeof(StreamControl));
+    return std::max(kGroupStrideMin, std::bit_ceil(needed));
+}
+
+/// First byte after all control blocks: input and output blocks follow, two a block owner.
+std::uint32_t blocks_offset(const FirmwareConfig& config) {
+    return kGroupControlOffset + config.group_slots * group_stride(config);
+}
+
+}  // namespace
+
+std::size_t shared_bytes(const FirmwareConfig& config) {
+    const std::size_t owners = 1 + config.group_slots * (1 + config.streams_per_group);
+    return blocks_offset(config) + owners * 2 * kBlockBytes;
+}
+
+Firmware::Firmware(const FirmwareConfig& config, std::span<std::byte> shared, FirmwarePort& port)
+    : config_(config), shared_(shared), port_(port) {
+    BELFRY_CHECK(config.group_slots >= 1 && config.group_slots <= 31);
+    BELFRY_CHECK(config.streams_per_group >= 1 && config.streams_per_group <= 32);
+    BELFRY_CHECK(shared.size() >= shared_bytes(config));
+    for (unsigned i = 0; i < config.group_slots; ++i)
+        slots_.push_back(std::make_unique<GroupSlot>(*this, i, config.streams_per_group));
+}
+
+Firmware::~Firmware() = default;
+
+void Firmware::boot() {
+    std::memset(shared_.data(), 0, shared_.size());
+    std::uint32_t next = blocks_offset(config_);
+    const auto take_block = [&next] { return std::exchange(next, next + kBlockBytes); };
+
+    auto& global = block<GlobalControl>(0);
+    global.version = kInterfaceVersion;
+    global.input_va = mcu_address(take_block());
+    global.output_va = mcu_address(take_block());
+    global.group_num = config_.group_slots;
+    global.group_stride = group_stride(config_);
+
+    for (unsigned i = 0; i < config_.group_slots; ++i) {
+        const std::uint32_t group_offset = kGroupControlOffset + i * global.group_stride;
+        auto& group = block<GroupControl>(group_offset);
+        const std::uint32_t input = take_block();
+        const std::uint32_t output = take_block();
+        group.input_va = mcu_address(input);
+        group.output_va = mcu_address(output);
+        group.suspend_size = static_cast<std::uint32_t>(sizeof(StreamState) * config_.streams_per_group);
+        group.stream_num = config_.streams_per_group;
+        group.stream_stride = sizeof(StreamControl);
+
+        std::vector<GroupSlot::StreamBlocks> blocks;
+        for (unsigned j = 0; j < config_.streams_per_group; ++j) {
+            auto& stream = block<StreamControl>(group_offset + kStreamControlOffset +
+                                                j * static_cast<std::uint32_t>(sizeof(StreamControl)));
+            const std::uint32_t stream_input = take_block();
+            const std::uint32_t stream_output = take_block();
+            stream.features = (kRegisters - 1) | kScoreboards << 8;
+            stream.input_va = mcu_address(stream_input);
+            stream.output_va = mcu_address(stream_output);
+            blocks.push_back({&block<StreamInput>(stream_input), &block<StreamOutput>(stream_output)});
+        }
+        slots_[i]->bind_blocks(block<GroupInput>(input), block<GroupOutput>(output), std::move(blocks));
+    }
+    booted_ = true;
+    halted_ = false;
+    port_.raise_job_interrupt(kJobIntGlobal);
+}
+
+void Firmware::reset() {
+    for (const auto& slot : slots_) slot->reset();
+    booted_ = false;
+}
+
+void Firmware::driver_doorbell() {
+    if (!booted_) return;
+    auto& control = block<GlobalControl>(0);
+    auto& input = block<GlobalInput>(control.input_va - static_cast<std::uint32_t>(kSharedBase));
+    auto& output = block<GlobalOutput>(control.output_va - static_cast<std::uint32_t>(kSharedBase));
+
+    // Acquire: pairs with the driver's release of each request word, so that what it wrote before is seen.
+    const std::uint32_t req = base::load(input.req, kAcquire);
+    const std::uint32_t ack = base::load(output.ack, kRelaxed);
+    const std::uint32_t done = (req ^ ack) & kGlbCopied;
+    if (done != 0) {
+        base::store(output.ack, ack ^ done, kRelease);
+        if ((done & base::load(input.ack_irq_mask, kRelaxed)) != 0) port_.raise_job_interrupt(kJobIntGlobal);
+    }
+    if ((req & kGlbHalt) != 0 && !halted_) {
+        halted_ = true;
+        return;
+    }
+
+    const std::uint32_t rung = base::load(input.doorbell_req, kAcquire);
+    const std::uint32_t answered = base::load(output.doorbell_ack, kRelaxed);
+    // Consume, then look: the other order loses a ring (facts/firmware-and-scheduling.md 7, A3 and E8).
+    base::store(output.doorbell_ack, rung, kRelease);
+    base::full_fence();
+    for (std::uint32_t left = rung ^ answered; left != 0; left &= left - 1) {
+        const auto slot = static_cast<unsigned>(std::countr_zero(left));
+        if (slot < slots_.size()) slots_[slot]->look();
+    }
+    // Doorbell 0 also says that a CPU may have written what a stream waits for.
+    for (const auto& slot : slots_) slot->wake_waiting(nullptr);
+}
+
+bool Firmware::user_doorbell(std::uint32_t id) {
+    bool found = false;
+    for (const auto& slot : slots_) found |= slot->user_doorbell(id);
+    return found;
+}
+
+void Firmware::address_space_changed(std::uint32_t number) {
+    for (const auto& slot : slots_) slot->address_space_changed(number);
+}
+
+void Firmware::address_space_disabled(std::uint32_t number) {
+    for (const auto& slot : slots_) slot->address_space_disabled(number);
+}
+
+std::uint32_t Firmware::run_slice() {
+    if (runnable_slots_ == 0 || halted_) return 0;
+    // The next runnable slot after the one that ran last, round the ring.
+    const std::uint32_t after = turn_ + 1 < 32 ? runnable_slots_ & ~0U << (turn_ + 1) : 0;
+    turn_ = static_cast<unsigned>(std::countr_zero(after != 0 ? after : runnable_slots_));
+    return slots_[turn_]->run_slice();
+}
+
+const Stream& Firmware::stream(unsigned slot, unsigned index) const { return slots_[slot]->stream(index); }
+
+std::byte* Firmware::mcu(std::uint64_t address, std::uint64_t bytes) {
+    if (address >= kSharedBase && address < kSharedEnd) {
+        const std::uint64_t offset = address - kSharedBase;
+        return offset + bytes <= shared_.size() ? shared_.data() + offset : nullptr;
+    }
+    return port_.address_space(0).translate(address, Access::write);
+}
+
+bool Firmware::copy_mcu(std::uint64_t address, std::span<std::byte> own, bool to_mcu) {
+    constexpr std::uint64_t kPage = 1U << kPageShift;
+    while (!own.empty()) {
+        const std::uint64_t piece = std::min<std::uint64_t>(own.size(), kPage - address % kPage);
+        std::byte* const memory = mcu(address, piece);
+        if (memory == nullptr) return false;
+        if (to_mcu)
+            std::memcpy(memory, own.data(), piece);
+        else
+            std::memcpy(own.data(), memory, piece);
+        address += piece;
+        own = own.subspan(piece);
+    }
+    return true;
+}
+
+void Firmware::raise_global_event(std::uint32_t bit) {
+    auto& control = block<GlobalControl>(0);
+    auto& input = block<GlobalInput>(control.input_va - static_cast<std::uint32_t>(kSharedBase));
+    auto& output = block<GlobalOutput>(control.output_va - static_cast<std::uint32_t>(kSharedBase));
+    const std::uint32_t ack = base::load(output.ack, kRelaxed);
+    if (((base::load(input.req, kAcquire) ^ ack) & bit) != 0) return;
+    base::store(output.ack, ack ^ bit, kRelease);
+    if ((base::load(input.ack_irq_mask, kRelaxed) & bit) != 0) port_.raise_job_interrupt(kJobIntGlobal);
+}
+
+void Firmware::sync_updated(csf::Scope scope, const GroupSlot& from, const std::byte* host) {
+    if (waiting_slots_ == 0) return;
+    for (const auto& slot : slots_)
+        if (scope == csf::Scope::system || slot.get() == &from) slot->wake_waiting(host);
+}
+
+void Firmware::check_all_idle() {
+    auto& control = block<GlobalControl>(0);
+    auto& output = block<GlobalOutput>(control.output_va - static_cast<std::uint32_t>(kSharedBase));
+    if ((base::load(output.ack, kRelaxed) & kGlbIdleEn) == 0) return;
+    for (const auto& slot : slots_)
+        if (slot->running() && !slot->idle()) return;
+    raise_global_event(kGlbIdle);
+}
+
+}  // namespace belfry::gpu

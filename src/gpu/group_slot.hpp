@@ -1,0 +1,82 @@
+// GroupSlot: one group slot of the firmware; what sits on it, and its CSG and CS blocks.
+//
+// Owns   its streams. Runs in the GPU actor. Called by Firmware only.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "gpu/firmware.hpp"
+
+namespace belfry::gpu {
+
+class GroupSlot final : public StreamPort {
+  public:
+    struct StreamBlocks {
+        StreamInput* input;
+        StreamOutput* output;
+    };
+
+    GroupSlot(Firmware& firmware, unsigned index, unsigned streams);
+
+    void bind_blocks(GroupInput& input, GroupOutput& output, std::vector<StreamBlocks> streams);
+    void reset();
+
+    /// Looks at the group's request word and at the streams that its doorbell word names.
+    void look();
+    bool user_doorbell(std::uint32_t id);
+    bool wake_waiting(const std::byte* host);
+    void address_space_changed(std::uint32_t number);
+    void address_space_disabled(std::uint32_t number);
+    std::uint32_t run_slice();
+
+    [[nodiscard]] bool running() const { return running_; }
+    [[nodiscard]] bool idle() const { return idle_; }
+    [[nodiscard]] const Stream& stream(unsigned index) const { return streams_[index]; }
+
+    AddressSpace& address_space() override;
+    void sync_updated(csf::Scope scope, const std::byte* host) override;
+    void wake(std::uint32_t& word, std::uint32_t bitset) override;
+    void progress_changed() override;
+    std::uint64_t progress_of(std::uint32_t queue) override;
+    void report_fault(const StreamException& exception) override;
+    void report_fatal(const StreamException& exception) override;
+    void report_mmu_fault(const MmuFault& fault) override;
+    void protected_mode_wanted() override;
+    std::uint64_t timestamp() override;
+    std::uint64_t cycles() override;
+    void flushed_caches() override;
+
+  private:
+    void start(bool resume);
+    void suspend();
+    void terminate();
+    void look_at_stream(unsigned index);
+    void start_stream(unsigned index, const StreamState* saved);
+    void stopped();
+    void note(unsigned index);
+    void check_idle();
+    void raise_group_event(std::uint32_t bit);
+    void raise_stream_event(unsigned index, std::uint32_t bit);
+    void write_exception(unsigned index, const StreamException& exception, bool fatal);
+    void write_status();
+    [[nodiscard]] bool counts_as_idle(unsigned index) const;
+
+    Firmware& firmware_;
+    unsigned index_;
+    GroupInput* input_ = nullptr;
+    GroupOutput* output_ = nullptr;
+    std::vector<StreamBlocks> blocks_;
+    std::vector<Stream> streams_;
+    std::vector<std::uint32_t> doorbell_ids_;
+    std::uint32_t address_space_ = 0;
+    std::uint32_t started_ = 0;   // bit a stream
+    std::uint32_t runnable_ = 0;  // bit a stream
+    std::uint32_t waiting_ = 0;   // bit a stream: waits for a sync object
+    unsigned turn_ = 0;           // stream that ran last
+    unsigned current_ = 0;        // stream whose call into the port this is
+    bool running_ = false;
+    bool idle_ = false;
+};
+
+}  // namespace belfry::gpu
