@@ -1,0 +1,51 @@
+// Node and File: what a transport sees of a driver. Nothing but what user space triggers.
+//
+// Implemented by a driver (panthor::Node, panthor::File); called by a transport (the server's sessions, rigs).
+// Everything runs in the driver actor.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/memory.hpp"
+#include "base/result.hpp"
+#include "drm/call.hpp"
+
+namespace belfry::drm {
+
+/// A piece of an answer to mmap: `bytes` of the file behind `fd` (borrowed) from `fd_offset` on.
+struct MapSegment {
+    int fd;
+    std::uint64_t fd_offset;
+    std::uint64_t bytes;
+    base::Access access;  ///< the most that the client may do with it
+};
+
+/// What a client asks of mmap: PROT_* bits and a length in bytes, as it passed them.
+struct MapRequest {
+    std::uint64_t offset;
+    std::uint64_t bytes;
+    int protection;
+};
+
+/// One open DRM file. Destroyed when its last descriptor is gone; that releases all it holds.
+class File {
+  public:
+    virtual ~File() = default;
+    /// Answers `call` now or later through Call::complete(). Calls of the table that the driver does not
+    /// handle complete with EINVAL.
+    virtual void ioctl(const std::shared_ptr<Call>& call) = 0;
+    /// The segments, in order, that make up the mapping. The page that the program finds at offset n of its
+    /// mapping is the page at offset n of the segments laid end to end.
+    virtual Result<std::vector<MapSegment>> mmap(const MapRequest& request) = 0;
+};
+
+/// What open() of the device node makes files from.
+class Node {
+  public:
+    virtual ~Node() = default;
+    virtual Result<std::unique_ptr<File>> open() = 0;
+};
+
+}  // namespace belfry::drm

@@ -1,0 +1,65 @@
+// The syncobj ioctls, and the handles and pending waits that they work on.
+//
+// Owns    a SyncobjTable belongs to an open file: its handles, and the waits that have not been answered.
+// Runs    in the driver actor.
+// Called  by a driver's dispatch: each handler is one row of its table. A handler answers its call, now or
+// (waits)
+//         later; it reads the time from `timers`.
+// Why so  which check comes first decides which errno a program sees; the order is the kernel's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+
+#include "drm/call.hpp"
+#include "drm/fence.hpp"
+#include "drm/handles.hpp"
+#include "drm/syncobj.hpp"
+#include "drm/timers.hpp"
+
+namespace belfry::drm {
+
+class SyncobjWait;
+
+class SyncobjTable {
+  public:
+    explicit SyncobjTable(FenceContexts& contexts);
+    SyncobjTable(const SyncobjTable&) = delete;
+    SyncobjTable& operator=(const SyncobjTable&) = delete;
+    /// Pending waits die unanswered: with the file there is nobody to answer.
+    ~SyncobjTable();
+
+    [[nodiscard]] Result<std::uint32_t> insert(SyncobjPtr syncobj) {
+        return handles_.insert(std::move(syncobj));
+    }
+    /// Null if there is no such handle.
+    [[nodiscard]] SyncobjPtr find(std::uint32_t handle) const;
+    /// False if there is no such handle.
+    [[nodiscard]] bool remove(std::uint32_t handle) { return handles_.remove(handle).has_value(); }
+
+    [[nodiscard]] FenceContexts& contexts() const { return contexts_; }
+    [[nodiscard]] std::size_t size() const { return handles_.size(); }
+    [[nodiscard]] std::size_t pending_waits() const { return waits_.size(); }
+
+    void check_invariants() const;
+
+  private:
+    friend class SyncobjWait;
+
+    FenceContexts& contexts_;
+    HandleTable<SyncobjPtr> handles_;
+    std::list<std::unique_ptr<SyncobjWait>> waits_;
+};
+
+void syncobj_create(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+void syncobj_destroy(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+void syncobj_wait(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+void syncobj_timeline_wait(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+void syncobj_reset(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+void syncobj_signal(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+void syncobj_query(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+void syncobj_timeline_signal(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call);
+
+}  // namespace belfry::drm
