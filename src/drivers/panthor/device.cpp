@@ -1,0 +1,249 @@
+#include "drivers/panthor/device.hpp"
+
+#include <bit>
+#include <utility>
+
+#include "base/atomic.hpp"
+#include "base/check.hpp"
+
+namespace belfry::panthor {
+namespace {
+
+using gpu::AsReg;
+using gpu::Reg;
+
+constexpr std::uint32_t kAllBits = ~0U;
+/// The last registers, which each kernel-mode job overwrites (facts/csf-isa.md 1.2).
+constexpr std::uint32_t kUnpreservedRegisters = 4;
+
+template <typename Visit>
+void for_each_bit(std::uint32_t bits, Visit visit) {
+    for (; bits != 0; bits &= bits - 1) visit(static_cast<unsigned>(std::countr_zero(bits)));
+}
+
+}  // namespace
+
+Device::Device(const gpu::Board& board)
+    : board_(board),
+      firmware_(board),
+      mmu_(board.mmio),
+      mcu_memory_(mmu_),
+      scheduler_(firmware_, mmu_, board.mmio, timers_) {}
+
+Device::~Device() {
+    board_.mmio.write(Reg::job_int_mask, 0);
+    board_.mmio.write(Reg::mmu_int_mask, 0);
+    board_.mmio.write(Reg::mcu_control, gpu::kMcuControlDisable);
+}
+
+void Device::boot(std::function<void(Result<void>)> ready) {
+    on_boot_ = std::move(ready);
+    board_.mmio.write(Reg::job_int_clear, kAllBits);
+    board_.mmio.write(Reg::mmu_int_clear, kAllBits);
+    board_.mmio.write(Reg::job_int_mask, kAllBits);
+    board_.mmio.write(Reg::mmu_int_mask, kAllBits);
+    mcu_memory_.enable();
+    board_.mmio.write(Reg::mcu_control, gpu::kMcuControlAuto);
+}
+
+void Device::interrupt() {
+    // Until both lines are quiet: the GPU raises its line again only after everything was cleared.
+    for (;;) {
+        const std::uint32_t mmu = board_.mmio.read(Reg::mmu_int_stat);
+        const std::uint32_t job = board_.mmio.read(Reg::job_int_stat);
+        if (mmu == 0 && job == 0) break;
+        // Faults first: they say why a stream of the same interrupt has ended.
+        if (mmu != 0) mmu_interrupt(mmu);
+        if (job != 0) {
+            board_.mmio.write(Reg::job_int_clear, job);
+            job_interrupt(job);
+        }
+    }
+    run_work();
+}
+
+void Device::tick() {
+    timers_.run(timers_.now());
+    run_work();
+}
+
+void Device::wake(Queue& queue) {
+    if (!queue.is_linked()) ready_queues_.push_back(queue);
+}
+
+void Device::run_work() {
+    while (!ready_queues_.empty()) {
+        Queue& queue = ready_queues_.front();
+        ready_queues_.pop_front();
+        queue.advance();
+    }
+}
+
+void Device::job_interrupt(std::uint32_t bits) {
+    if (!booted_ && (bits & gpu::kJobIntGlobal) != 0) {
+        booted_ = true;
+        const auto up = firmware_.init();
+        if (up) scheduler_.start();
+        if (const auto ready = std::exchange(on_boot_, nullptr)) ready(up);
+        return;
+    }
+    for_each_bit(bits & ~gpu::kJobIntGlobal, [this](unsigned index) {
+        if (index < scheduler_.slot_count()) slot_events(index);
+    });
+}
+
+void Device::slot_events(unsigned index) {
+    const SlotBlocks& blocks = firmware_.slot(index);
+    // Copied first, looked at second (facts/firmware-and-scheduling.md 7, E1): what comes in between shows again.
+    const std::uint32_t notices = base::load(blocks.output->cs_irq_req, base::kAcquire) ^
+                                  base::load(blocks.input->cs_irq_ack, base::kRelaxed);
+    base::store(blocks.input->cs_irq_ack, base::load(blocks.input->cs_irq_ack, base::kRelaxed) ^ notices,
+                base::kRelease);
+    base::full_fence();
+    const std::uint32_t events =
+        FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, gpu::kGroupEvents);
+
+    // Events of a slot without a group are those of a group that has left it (B11): drained and forgotten.
+    if (Group* const group = scheduler_.on_slot(index)) {
+        const auto alive = group->shared_from_this();
+        for_each_bit(notices, [&](unsigned stream) { stream_events(*group, index, stream); });
+        if ((events & gpu::kGroupSyncUpdate) != 0 && !group->user_submit())
+            for (std::size_t i = 0; i < group->queue_count(); ++i) group->queue(i).check_done();
+    }
+    scheduler_.acknowledged(index);
+}
+
+void Device::stream_events(Group& group, unsigned slot, unsigned stream) {
+    const StreamBlocks& blocks = firmware_.slot(slot).streams[stream];
+    const auto place = [&](std::uint32_t exception, std::uint64_t info) {
+        return uapi::belfry_group_get_fault{
+            .flags = uapi::BELFRY_FAULT_VALID | uapi::BELFRY_FAULT_QUEUE,
+            .queue = stream,
+            .exception = exception & 0xff,
+            .cmd_ptr = base::load(blocks.output->fault_cmd_ptr, base::kRelaxed),
+            .instruction = base::load(blocks.output->fault_instruction, base::kRelaxed),
+            .info = info,
+        };
+    };
+    // Read before the events are acknowledged: from then on the firmware may write the next one.
+    const std::uint32_t pending =
+        (base::load(blocks.input->req, base::kRelaxed) ^ base::load(blocks.output->ack, base::kAcquire)) &
+        gpu::kStreamEvents;
+    const auto fatal = place(base::load(blocks.output->fatal, base::kRelaxed),
+                             base::load(blocks.output->fatal_info, base::kRelaxed));
+    FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, pending);
+    if (stream >= group.queue_count()) return;
+
+    if ((pending & gpu::kStreamFault) != 0 && !group.user_submit()) group.queue(stream).mark_faulted();
+    if ((pending & gpu::kStreamFatal) != 0) {
+        // After a page fault every stream of the address space ends; the one whose access it was is named by it.
+        uapi::belfry_group_get_fault record = fatal;
+        const Vm& vm = group.vm();
+        const bool culprit = vm.faulted && fatal.info == vm.fault.address && fatal.cmd_ptr != 0;
+        if (vm.faulted) {
+            record.exception = vm.fault.type;
+            record.access = vm.fault.access;
+            record.address = vm.fault.address;
+            record.flags |= uapi::BELFRY_FAULT_MMU;
+            if (!culprit) record.flags &= ~static_cast<std::uint32_t>(uapi::BELFRY_FAULT_QUEUE);
+        }
+        if (!vm.faulted || culprit) group.record_fault(record);
+        group.end({.fatal_queues = 1U << stream});
+    }
+}
+
+void Device::mmu_interrupt(std::uint32_t bits) {
+    // The fault registers hold the first fault until its bit is cleared.
+    for (unsigned i = 1; i < Mmu::kSlots; ++i)
+        if ((bits & gpu::mmu_int_fault(i)) != 0) address_space_faulted(i);
+    board_.mmio.write(Reg::mmu_int_clear, bits);
+    for (unsigned i = 0; i < Mmu::kSlots; ++i)
+        if ((bits & gpu::mmu_int_command_done(i)) != 0) mmu_.command_done(i);
+    scheduler_.schedule();  // an address space may have become free
+}
+
+void Device::address_space_faulted(unsigned number) {
+    // Held by a group on a slot; if there is none, it is a late fault of streams that have left.
+    std::shared_ptr<Vm> vm;
+    for (unsigned i = 0; i < scheduler_.slot_count(); ++i)
+        if (Group* const group = scheduler_.on_slot(i); group != nullptr && &group->vm() == mmu_.vm(number))
+            vm = group->options().vm;
+    if (vm == nullptr || vm->faulted) return;
+    const std::uint32_t status = board_.mmio.read(gpu::as_reg(number, AsReg::faultstatus));
+    vm->fault = {.type = gpu::fault_type(status),
+                 .access = gpu::fault_access(status),
+                 .address = board_.mmio.read64(gpu::as_reg(number, AsReg::faultaddress_lo))};
+    vm->faulted = true;
+    // With the address space off, each stream on it reports where it stood; then the groups are ended.
+    mmu_.disable(*vm, [this, vm] {
+        for (unsigned i = 0; i < scheduler_.slot_count(); ++i) {
+            Group* const group = scheduler_.on_slot(i);
+            if (group == nullptr || &group->vm() != vm.get()) continue;
+            const auto alive = group->shared_from_this();
+            slot_events(i);
+            group->record_fault({.flags = uapi::BELFRY_FAULT_VALID | uapi::BELFRY_FAULT_MMU,
+                                 .exception = vm->fault.type,
+                                 .access = vm->fault.access,
+                                 .address = vm->fault.address});
+            if (group->can_run()) group->end({.fatal_queues = (1U << group->queue_count()) - 1});
+        }
+        vm->faulted = false;
+    });
+}
+
+uapi::drm_panthor_gpu_info Device::gpu_info() {
+    gpu::Mmio& mmio = board_.mmio;
+    return {
+        .gpu_id = mmio.read(Reg::gpu_id),
+        .gpu_rev = mmio.read(Reg::revidr),
+        .csf_id = mmio.read(Reg::csf_id),
+        .l2_features = mmio.read(Reg::l2_features),
+        .tiler_features = mmio.read(Reg::tiler_features),
+        .mem_features = mmio.read(Reg::mem_features),
+        .mmu_features = mmio.read(Reg::mmu_features),
+        .thread_features = mmio.read(Reg::thread_features),
+        .max_threads = mmio.read(Reg::thread_max_threads),
+        .thread_max_workgroup_size = mmio.read(Reg::thread_max_workgroup_size),
+        .thread_max_barrier_size = mmio.read(Reg::thread_max_barrier_size),
+        .coherency_features = mmio.read(Reg::coherency_features),
+        .texture_features = {mmio.read(Reg::texture_features_0)},
+        .as_present = mmio.read(Reg::as_present),
+        .shader_present = mmio.read64(Reg::shader_present_lo),
+        .l2_present = mmio.read64(Reg::l2_present_lo),
+        .tiler_present = mmio.read64(Reg::tiler_present_lo),
+    };
+}
+
+uapi::drm_panthor_csif_info Device::csif_info() const {
+    return {
+        .csg_slot_count = firmware_.group_slots(),
+        .cs_slot_count = firmware_.streams_per_group(),
+        .cs_reg_count = (firmware_.stream_features() & 0xff) + 1,
+        .scoreboard_slot_count = firmware_.stream_features() >> 8 & 0xff,
+        .unpreserved_cs_reg_count = kUnpreservedRegisters,
+    };
+}
+
+uapi::drm_panthor_timestamp_info Device::timestamp_info() {
+    return {.timestamp_frequency = gpu::kTimestampHz,
+            .current_timestamp = board_.mmio.read64(Reg::timestamp_lo)};
+}
+
+uapi::belfry_device_info Device::device_info() const {
+    return {.groups = groups,
+            .groups_on_slot = scheduler_.occupied(),
+            .groups_waiting = scheduler_.waiting(),
+            .files = files,
+            .buffers = static_cast<std::uint32_t>(buffer_stats_.count()),
+            .vms = vms,
+            .buffer_bytes = buffer_stats_.bytes(),
+            .requests = requests};
+}
+
+void Device::check_invariants() const {
+    scheduler_.check_invariants();
+    timers_.check_invariants();
+    mmap_offsets_.check_invariants();
+}
+
+}  // namespace belfry::panthor

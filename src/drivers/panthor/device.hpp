@@ -1,0 +1,99 @@
+// Device: panthor's device as a whole, from boot to the last file.
+//
+// Owns   the helpers' device-wide state (timers, fence numbers, buffer statistics, mmap offsets), the firmware
+//        interface, the MMU slots and the scheduler. Files and groups refer to it and must be gone before it.
+// Runs   in the driver actor. Whoever runs that (server, rig) tells the time before each entry (set_now), calls
+//        interrupt() when the GPU's line rises, tick() when next_deadline() has come, and hands requests to Files.
+//
+// Constructed explicitly by main: board, device, boot(); a node is shown to clients when boot() has said so.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include <boost/intrusive/list.hpp>
+
+#include "belfry/uapi/panthor_drm.h"
+#include "drm/buffer.hpp"
+#include "drm/fence.hpp"
+#include "drm/timers.hpp"
+#include "drivers/panthor/firmware.hpp"
+#include "drivers/panthor/group.hpp"
+#include "drivers/panthor/mcu_memory.hpp"
+#include "drivers/panthor/mmu.hpp"
+#include "drivers/panthor/scheduler.hpp"
+#include "gpu/board.hpp"
+
+namespace belfry::panthor {
+
+class Device {
+  public:
+    explicit Device(const gpu::Board& board);
+    ~Device();
+    Device(const Device&) = delete;
+    Device& operator=(const Device&) = delete;
+
+    /// Starts the firmware. `ready` is called from interrupt() once it is up, or has failed.
+    void boot(std::function<void(Result<void>)> ready);
+
+    /// Before any entry into the driver: the time, CLOCK_MONOTONIC.
+    void set_now(std::uint64_t now_ns) { timers_.set_now(now_ns); }
+    void interrupt();
+    void tick();
+    [[nodiscard]] std::optional<std::uint64_t> next_deadline() const { return timers_.next_deadline(); }
+
+    /// Does what fences and jobs have become ready for. Every entry ends with it.
+    void run_work();
+    /// Has `queue` looked at before the current entry returns.
+    void wake(Queue& queue);
+
+    [[nodiscard]] gpu::Mmio& mmio() { return board_.mmio; }
+    [[nodiscard]] gpu::WakeLines& wake_lines() { return board_.wake_lines; }
+    [[nodiscard]] drm::Timers& timers() { return timers_; }
+    [[nodiscard]] drm::FenceContexts& fence_contexts() { return fence_contexts_; }
+    [[nodiscard]] drm::BufferStats& buffer_stats() { return buffer_stats_; }
+    [[nodiscard]] drm::MmapOffsets& mmap_offsets() { return mmap_offsets_; }
+    [[nodiscard]] const FirmwareInterface& firmware() const { return firmware_; }
+    [[nodiscard]] Mmu& mmu() { return mmu_; }
+    [[nodiscard]] McuMemory& mcu_memory() { return mcu_memory_; }
+    [[nodiscard]] Scheduler& scheduler() { return scheduler_; }
+    /// A number that was never given before.
+    [[nodiscard]] std::uint64_t next_serial() { return ++last_serial_; }
+
+    [[nodiscard]] uapi::drm_panthor_gpu_info gpu_info();
+    [[nodiscard]] uapi::drm_panthor_csif_info csif_info() const;
+    [[nodiscard]] uapi::drm_panthor_timestamp_info timestamp_info();
+    [[nodiscard]] uapi::belfry_device_info device_info() const;
+
+    // What there is, for device_info(); each object counts itself.
+    std::uint32_t files = 0;
+    std::uint32_t groups = 0;
+    std::uint32_t vms = 0;
+    std::uint64_t requests = 0;
+
+    void check_invariants() const;
+
+  private:
+    void job_interrupt(std::uint32_t bits);
+    void mmu_interrupt(std::uint32_t bits);
+    void slot_events(unsigned index);
+    void stream_events(Group& group, unsigned slot, unsigned stream);
+    void address_space_faulted(unsigned number);
+
+    gpu::Board board_;
+    drm::Timers timers_;
+    drm::FenceContexts fence_contexts_;
+    drm::BufferStats buffer_stats_;
+    drm::MmapOffsets mmap_offsets_;
+    FirmwareInterface firmware_;
+    Mmu mmu_;
+    McuMemory mcu_memory_;
+    Scheduler scheduler_;
+    boost::intrusive::list<Queue, boost::intrusive::constant_time_size<false>> ready_queues_;
+    std::function<void(Result<void>)> on_boot_;
+    std::uint64_t last_serial_ = 0;
+    bool booted_ = false;
+};
+
+}  // namespace belfry::panthor

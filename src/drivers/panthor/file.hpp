@@ -1,0 +1,75 @@
+// File: one open file of the device: its handles, and the table of its ioctls.
+//
+// Owns   BO, VM, group and syncobj handles. Owned by the transport; when it dies, groups are ended first.
+// Runs   in the driver actor. Called by a transport (drm::File).
+//
+// Each ioctl is a row of kIoctls in ioctls.cpp and a handler of the same name. What a request looks like in memory
+// is described once, in uapi/ioctl_table.hpp; a handler sees a private copy.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "belfry/uapi/panthor_drm.h"
+#include "drm/buffer.hpp"
+#include "drm/handles.hpp"
+#include "drm/node.hpp"
+#include "drm/syncobj_ioctls.hpp"
+#include "drivers/panthor/device.hpp"
+#include "drivers/panthor/group.hpp"
+#include "drivers/panthor/vm.hpp"
+
+namespace belfry::panthor {
+
+class File final : public drm::File {
+  public:
+    explicit File(Device& device);
+    ~File() override;
+
+    void ioctl(const std::shared_ptr<drm::Call>& call) override;
+    Result<std::vector<drm::MapSegment>> mmap(const drm::MapRequest& request) override;
+
+    // Handlers: answer at once by their result.
+    Result<void> dev_query(drm::Call& call);
+    Result<void> vm_create(drm::Call& call);
+    Result<void> vm_destroy(drm::Call& call);
+    Result<void> bo_create(drm::Call& call);
+    Result<void> bo_mmap_offset(drm::Call& call);
+    Result<void> gem_close(drm::Call& call);
+    Result<void> group_create(drm::Call& call);
+    Result<void> group_destroy(drm::Call& call);
+    Result<void> group_submit(drm::Call& call);
+    Result<void> group_get_state(drm::Call& call);
+    Result<void> group_kick(drm::Call& call);
+    Result<void> group_get_fault(drm::Call& call);
+    Result<void> device_info(drm::Call& call);
+    // Handlers that answer by themselves, perhaps later.
+    void vm_bind(const std::shared_ptr<drm::Call>& call);
+
+    [[nodiscard]] Device& device() { return device_; }
+    [[nodiscard]] drm::SyncobjTable& syncobjs() { return syncobjs_; }
+
+  private:
+    [[nodiscard]] std::shared_ptr<Group> group(std::uint32_t handle);
+    [[nodiscard]] Group* group_by_serial(std::uint64_t serial);
+    Result<void> bind_one(Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
+    Result<std::vector<drm::MapSegment>> map_user_queue(std::uint64_t offset, const drm::MapRequest& request);
+
+    Device& device_;
+    drm::HandleTable<drm::BufferPtr> buffers_;
+    drm::HandleTable<std::shared_ptr<Vm>> vms_{{.first = 1, .last = 32, .when_full = Errno::busy}};
+    drm::HandleTable<std::shared_ptr<Group>> groups_{{.first = 1, .last = 128, .when_full = Errno::busy}};
+    drm::SyncobjTable syncobjs_;
+};
+
+/// What open() of the render node gives.
+class Node final : public drm::Node {
+  public:
+    explicit Node(Device& device) : device_(device) {}
+    Result<std::unique_ptr<drm::File>> open() override { return std::make_unique<File>(device_); }
+
+  private:
+    Device& device_;
+};
+
+}  // namespace belfry::panthor

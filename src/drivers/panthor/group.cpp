@@ -1,0 +1,156 @@
+#include "drivers/panthor/group.hpp"
+
+#include <utility>
+
+#include "base/atomic.hpp"
+#include "base/check.hpp"
+#include "base/futex.hpp"
+#include "drivers/panthor/device.hpp"
+
+namespace belfry::panthor {
+
+Result<std::shared_ptr<Group>> Group::make(Device& device, GroupOptions options) {
+    auto group = std::make_shared<Group>(device, std::move(options), device.next_serial());
+    if (const auto allocated = group->allocate(); !allocated) return std::unexpected(allocated.error());
+    return group;
+}
+
+Group::Group(Device& device, GroupOptions options, std::uint64_t serial)
+    : answer_timer(device.timers(), [this] { answer_overdue(); }),
+      device_(device),
+      options_(std::move(options)),
+      serial_(serial) {
+    ++device_.groups;
+}
+
+Group::~Group() {
+    BELFRY_CHECK(!on_slot(state_));
+    --device_.groups;
+    if (line_added_) device_.wake_lines().remove(options_.doorbell_eventfd.get());
+    for (const auto& queue : queues_) queue->unmap();
+    options_.vm->flush([] {});
+    McuMemory& mcu = device_.mcu_memory();
+    if (inputs_va_ != 0) mcu.unmap(inputs_va_, inputs_.mapping.size());
+    if (outputs_va_ != 0) mcu.unmap(outputs_va_, outputs_.mapping.size());
+    if (suspend_va_ != 0) mcu.unmap(suspend_va_, suspend_.mapping.size());
+    // The pages live until the GPU has forgotten where they were.
+    struct Pages {
+        base::SharedMemory inputs, outputs, suspend;
+    };
+    const auto pages = std::make_shared<Pages>(std::move(inputs_), std::move(outputs_), std::move(suspend_));
+    mcu.flush([pages] {});
+}
+
+Result<void> Group::allocate() {
+    const std::size_t pages = options_.queues.size() * base::kPageBytes;
+    auto inputs = base::make_shared_memory("belfry-user-input", pages, base::Sharing::writable);
+    if (!inputs) return std::unexpected(inputs.error());
+    inputs_ = std::move(*inputs);
+    // Clients can read EXTRACT and ACTIVE and forge neither (facts/firmware-and-scheduling.md 7, H2).
+    auto outputs = base::make_shared_memory("belfry-user-output", pages, base::Sharing::read_only);
+    if (!outputs) return std::unexpected(outputs.error());
+    outputs_ = std::move(*outputs);
+    auto suspend = base::make_shared_memory(
+        "belfry-suspend", base::round_up_to_page(device_.firmware().suspend_bytes()), base::Sharing::read_only);
+    if (!suspend) return std::unexpected(suspend.error());
+    suspend_ = std::move(*suspend);
+    if (options_.user_submit) {
+        auto doorbell = base::make_shared_memory("belfry-doorbell", base::kPageBytes, base::Sharing::writable);
+        if (!doorbell) return std::unexpected(doorbell.error());
+        doorbell_ = std::move(*doorbell);
+    }
+
+    for (std::size_t i = 0; i < options_.queues.size(); ++i) {
+        queues_.push_back(std::make_unique<Queue>(device_, *this, i, options_.queues[i]));
+        const std::size_t page = i * base::kPageBytes;
+        const auto allocated =
+            queues_.back()->allocate(*reinterpret_cast<uapi::belfry_user_input*>(inputs_.mapping.data() + page),
+                                     *reinterpret_cast<uapi::belfry_user_output*>(outputs_.mapping.data() + page));
+        if (!allocated) return allocated;
+    }
+    McuMemory& mcu = device_.mcu_memory();
+    inputs_va_ = mcu.map(inputs_.mapping.data(), inputs_.mapping.size());
+    outputs_va_ = mcu.map(outputs_.mapping.data(), outputs_.mapping.size());
+    suspend_va_ = mcu.map(suspend_.mapping.data(), suspend_.mapping.size());
+    if (options_.doorbell_eventfd) {
+        device_.wake_lines().add(options_.doorbell_eventfd.get());
+        line_added_ = true;
+    }
+    return {};
+}
+
+std::pair<std::uint64_t, std::uint64_t> Group::io_addresses(std::size_t queue) const {
+    const std::size_t page = queue * base::kPageBytes;
+    return {inputs_va_ + page, outputs_va_ + page};
+}
+
+uapi::belfry_user_doorbell* Group::doorbell_page() {
+    return reinterpret_cast<uapi::belfry_user_doorbell*>(doorbell_.mapping.data());
+}
+
+void Group::step(GroupEvent event) {
+    const auto to = next(state_, event);
+    BELFRY_CHECK(to.has_value());
+    state_ = *to;
+    if (state_ == GroupState::dead) finish();
+}
+
+void Group::work_seen() {
+    if (state_ == GroupState::idle) {
+        // A kick is only a hint: whichever queue it names, INSERT says whether there is work (C6).
+        bool work = false;
+        for (const auto& queue : queues_) work |= queue->has_work();
+        if (!work) return;
+    }
+    device_.scheduler().work_seen(*this);
+}
+
+void Group::record_fault(const uapi::belfry_group_get_fault& fault) {
+    if ((fault_.flags & uapi::BELFRY_FAULT_VALID) == 0) fault_ = fault;
+}
+
+void Group::end(const GroupDoom& why) {
+    doom_.fatal_queues |= why.fatal_queues;
+    doom_.timed_out |= why.timed_out;
+    doom_.destroyed |= why.destroyed;
+    publish_state();
+    device_.scheduler().end(*this);
+}
+
+std::uint32_t Group::state_flags() const {
+    std::uint32_t flags = 0;
+    if (doom_.timed_out) flags |= uapi::DRM_PANTHOR_GROUP_STATE_TIMEDOUT;
+    if (doom_.fatal_queues != 0) flags |= uapi::DRM_PANTHOR_GROUP_STATE_FATAL_FAULT;
+    return flags;
+}
+
+/// Tells whoever looks at the output pages, and those who sleep on EXTRACT for room that will not come.
+void Group::publish_state() {
+    const std::uint32_t flags = state_flags() | (doom_.destroyed ? BELFRY_GROUP_STATE_DESTROYED : 0);
+    for (const auto& queue : queues_) {
+        base::store(queue->output().group_state, flags, base::kRelease);
+        base::futex_wake(base::low_word(queue->output().extract), ~0U);
+    }
+}
+
+void Group::answer_overdue() {
+    // Its memory stays until the firmware has let go of it; fences must not wait for that (rule 1).
+    doom_.timed_out = true;
+    publish_state();
+    for (const auto& queue : queues_) queue->fail_all(Errno::timed_out);
+}
+
+/// Off slot for ever: everything that was promised is answered.
+void Group::finish() {
+    for (const auto& queue : queues_) {
+        const bool fatal = (doom_.fatal_queues >> queue->index() & 1U) != 0;
+        queue->fail_all(fatal ? Errno::invalid : doom_.timed_out ? Errno::timed_out : Errno::cancelled);
+    }
+}
+
+void Group::check_invariants() const {
+    BELFRY_CHECK(on_slot(state_) == slot.has_value());
+    BELFRY_CHECK(state_ != GroupState::dead || doom_.any());
+}
+
+}  // namespace belfry::panthor

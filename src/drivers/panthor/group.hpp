@@ -1,0 +1,172 @@
+// Group: queues that are scheduled together on one VM, and the state machine of their life.
+//
+// Owns   its memory (rings, user I/O pages, doorbell page, suspend buffer) and its queues.
+//        Owned by its file's handle table until it is destroyed, and by the Scheduler while it waits for a slot,
+//        sits on one or is being taken off.
+// Runs   in the driver actor.
+// Called by File (requests), Scheduler (slots) and Device (events of its slot).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "belfry/uapi/panthor_drm.h"
+#include "belfry/uapi/user_queue.h"
+#include "base/memory.hpp"
+#include "drm/timers.hpp"
+#include "drivers/panthor/mcu_memory.hpp"
+#include "drivers/panthor/queue.hpp"
+#include "drivers/panthor/vm.hpp"
+
+namespace belfry::panthor {
+
+class Device;
+
+/// docs/architecture.md prints this as a table. Taking a slot away from a group that can go on (SUSPEND, RESUME)
+/// will add `suspending` and `suspended` between `resident` and `runnable`.
+enum class GroupState : std::uint8_t {
+    idle,         ///< off slot, no work is known
+    runnable,     ///< off slot, has work, waits for a slot
+    starting,     ///< the firmware was asked to start it
+    resident,     ///< on a slot
+    terminating,  ///< the firmware was asked to end it
+    dead,         ///< off slot for ever
+};
+enum class GroupEvent : std::uint8_t {
+    work_seen,        ///< a kick or a job
+    slot_granted,     ///< by the scheduler; START was asked
+    start_acked,
+    terminate_asked,  ///< it can run no more, and is on a slot
+    terminate_acked,
+    gave_up,          ///< it can run no more, and is off slot
+};
+struct GroupStep {
+    GroupState from;
+    GroupEvent event;
+    GroupState to;
+};
+inline constexpr GroupStep kGroupSteps[] = {
+    {GroupState::idle, GroupEvent::work_seen, GroupState::runnable},
+    {GroupState::idle, GroupEvent::gave_up, GroupState::dead},
+    {GroupState::runnable, GroupEvent::slot_granted, GroupState::starting},
+    {GroupState::runnable, GroupEvent::gave_up, GroupState::dead},
+    {GroupState::starting, GroupEvent::start_acked, GroupState::resident},
+    {GroupState::resident, GroupEvent::terminate_asked, GroupState::terminating},
+    {GroupState::terminating, GroupEvent::terminate_acked, GroupState::dead},
+};
+constexpr std::optional<GroupState> next(GroupState from, GroupEvent event) {
+    for (const GroupStep& step : kGroupSteps)
+        if (step.from == from && step.event == event) return step.to;
+    return std::nullopt;
+}
+static_assert(next(GroupState::resident, GroupEvent::terminate_asked) == GroupState::terminating);
+static_assert(!next(GroupState::dead, GroupEvent::work_seen), "nothing brings a dead group back");
+
+/// Whether a group of this state occupies a group slot of the firmware.
+constexpr bool on_slot(GroupState state) {
+    return state == GroupState::starting || state == GroupState::resident || state == GroupState::terminating;
+}
+
+/// Why a group can run no more. Once one is set it stays.
+struct GroupDoom {
+    std::uint32_t fatal_queues = 0;
+    bool timed_out = false;
+    bool destroyed = false;
+
+    [[nodiscard]] bool any() const { return fatal_queues != 0 || timed_out || destroyed; }
+};
+
+/// What GROUP_CREATE asks for, checked as far as that needs no other object.
+struct GroupOptions {
+    std::shared_ptr<Vm> vm;
+    bool user_submit = false;
+    std::uint8_t priority = 0;
+    std::vector<QueueOptions> queues;
+    std::uint64_t compute_core_mask = 0;
+    std::uint64_t fragment_core_mask = 0;
+    std::uint64_t tiler_core_mask = 0;
+    std::uint8_t max_compute_cores = 0;
+    std::uint8_t max_fragment_cores = 0;
+    std::uint8_t max_tiler_cores = 0;
+    base::Fd doorbell_eventfd;  ///< user submission only; may be empty
+};
+
+class Group : public std::enable_shared_from_this<Group> {
+  public:
+    static Result<std::shared_ptr<Group>> make(Device& device, GroupOptions options);
+    explicit Group(Device& device, GroupOptions options, std::uint64_t serial);
+    ~Group();
+    Group(const Group&) = delete;
+    Group& operator=(const Group&) = delete;
+
+    /// Unique in the device and never used again; mmap offsets are made of it.
+    [[nodiscard]] std::uint64_t serial() const { return serial_; }
+    [[nodiscard]] GroupState state() const { return state_; }
+    [[nodiscard]] bool user_submit() const { return options_.user_submit; }
+    [[nodiscard]] std::uint8_t priority() const { return options_.priority; }
+    [[nodiscard]] Vm& vm() { return *options_.vm; }
+    [[nodiscard]] const GroupOptions& options() const { return options_; }
+    [[nodiscard]] const GroupDoom& doom() const { return doom_; }
+    [[nodiscard]] bool can_run() const { return state_ != GroupState::dead && !doom_.any(); }
+    [[nodiscard]] std::size_t queue_count() const { return queues_.size(); }
+    [[nodiscard]] Queue& queue(std::size_t index) { return *queues_[index]; }
+    [[nodiscard]] const uapi::belfry_group_get_fault& fault() const { return fault_; }
+    /// As GROUP_GET_STATE reports it.
+    [[nodiscard]] std::uint32_t state_flags() const;
+
+    /// Something may have work: a kick, or a job in a ring. Looks at every queue.
+    void work_seen();
+    /// The group can run no more. The first reason's fault record is kept. Work ends with errors as soon as the
+    /// group is off its slot.
+    void end(const GroupDoom& why);
+    void record_fault(const uapi::belfry_group_get_fault& fault);
+
+    /// Scheduler only: the state's one way to change.
+    void step(GroupEvent event);
+    std::optional<unsigned> slot;  // Scheduler's
+    bool kicked_while_starting = false;
+
+    [[nodiscard]] std::uint64_t suspend_buffer() const { return suspend_va_; }
+    /// MCU addresses of a queue's input and output page.
+    [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> io_addresses(std::size_t queue) const;
+    /// Null for kernel-mode groups.
+    [[nodiscard]] uapi::belfry_user_doorbell* doorbell_page();
+
+    /// What mmap gives for the three offsets of a user queue.
+    [[nodiscard]] int doorbell_fd() const { return doorbell_.fd.get(); }
+    [[nodiscard]] int inputs_fd() const { return inputs_.fd.get(); }
+    [[nodiscard]] int outputs_fd() const { return outputs_.fd.get(); }
+
+    /// The firmware did not answer in time, whatever it was asked: fences do not wait for it any longer.
+    void answer_overdue();
+    drm::Timer answer_timer;
+
+    void check_invariants() const;
+
+  private:
+    Result<void> allocate();
+    void finish();
+    void publish_state();
+
+    Device& device_;
+    GroupOptions options_;
+    std::uint64_t serial_;
+    GroupState state_ = GroupState::idle;
+    GroupDoom doom_;
+    uapi::belfry_group_get_fault fault_{};
+    base::SharedMemory inputs_;    // a belfry_user_input a queue
+    base::SharedMemory outputs_;   // a belfry_user_output a queue; clients cannot write it
+    base::SharedMemory doorbell_;  // user submission only
+    base::SharedMemory suspend_;
+    std::uint64_t inputs_va_ = 0;  // MCU addresses
+    std::uint64_t outputs_va_ = 0;
+    std::uint64_t suspend_va_ = 0;
+    std::vector<std::unique_ptr<Queue>> queues_;
+    bool line_added_ = false;
+};
+
+}  // namespace belfry::panthor

@@ -1,0 +1,412 @@
+// panthor's ioctls but GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with its errnos (facts/uapi.md 1).
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include <sys/mman.h>
+
+#include "drm/version_ioctls.hpp"
+#include "drivers/panthor/file.hpp"
+#include "drivers/panthor/user_queue_offsets.hpp"
+
+namespace belfry::panthor {
+namespace {
+
+using namespace belfry::uapi;
+using drm::Call;
+
+constexpr drm::VersionInfo kVersion{.major = 1,
+                                    .minor = 5,
+                                    .patchlevel = 0,
+                                    .name = "panthor",
+                                    .date = "0",
+                                    .desc = "Panthor DRM driver"};
+
+/// Host memory is pinned by binding it on real hardware; here this bounds what one request can cost.
+constexpr std::uint64_t kBufferBytesMax = 16ULL << 30;
+constexpr std::uint32_t kRingBytesMin = 4096;
+constexpr std::uint32_t kRingBytesMax = 65536;
+constexpr std::uint8_t kQueuePriorityMax = 15;
+/// Without CAP_SYS_NICE: low and medium.
+constexpr std::uint8_t kAllowedPriorities = 1U << PANTHOR_GROUP_PRIORITY_LOW | 1U << PANTHOR_GROUP_PRIORITY_MEDIUM;
+
+constexpr auto kInvalid = std::unexpected(Errno::invalid);
+
+// How a row is handled: by a result, by itself, or by a helper that takes the syncobj table or nothing.
+using Immediate = Result<void> (File::*)(Call&);
+using Deferring = void (File::*)(const std::shared_ptr<Call>&);
+using SyncobjHelper = void (*)(drm::SyncobjTable&, drm::Timers&, const std::shared_ptr<Call>&);
+using PlainHelper = void (*)(const std::shared_ptr<Call>&);
+
+struct Row {
+    std::uint32_t request;
+    Immediate immediate = nullptr;
+    Deferring deferring = nullptr;
+    SyncobjHelper syncobj = nullptr;
+    PlainHelper plain = nullptr;
+};
+
+void version(const std::shared_ptr<Call>& call) { drm::version(kVersion, call); }
+
+// clang-format off
+constexpr Row kIoctls[] = {
+    {.request = DRM_IOCTL_VERSION,                  .plain = version},
+    {.request = DRM_IOCTL_GET_CAP,                  .plain = drm::get_cap},
+    {.request = DRM_IOCTL_GEM_CLOSE,                .immediate = &File::gem_close},
+    {.request = DRM_IOCTL_SYNCOBJ_CREATE,           .syncobj = drm::syncobj_create},
+    {.request = DRM_IOCTL_SYNCOBJ_DESTROY,          .syncobj = drm::syncobj_destroy},
+    {.request = DRM_IOCTL_SYNCOBJ_WAIT,             .syncobj = drm::syncobj_wait},
+    {.request = DRM_IOCTL_SYNCOBJ_RESET,            .syncobj = drm::syncobj_reset},
+    {.request = DRM_IOCTL_SYNCOBJ_SIGNAL,           .syncobj = drm::syncobj_signal},
+    {.request = DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT,    .syncobj = drm::syncobj_timeline_wait},
+    {.request = DRM_IOCTL_SYNCOBJ_QUERY,            .syncobj = drm::syncobj_query},
+    {.request = DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL,  .syncobj = drm::syncobj_timeline_signal},
+    {.request = DRM_IOCTL_PANTHOR_DEV_QUERY,        .immediate = &File::dev_query},
+    {.request = DRM_IOCTL_PANTHOR_VM_CREATE,        .immediate = &File::vm_create},
+    {.request = DRM_IOCTL_PANTHOR_VM_DESTROY,       .immediate = &File::vm_destroy},
+    {.request = DRM_IOCTL_PANTHOR_VM_BIND,          .deferring = &File::vm_bind},
+    {.request = DRM_IOCTL_PANTHOR_BO_CREATE,        .immediate = &File::bo_create},
+    {.request = DRM_IOCTL_PANTHOR_BO_MMAP_OFFSET,   .immediate = &File::bo_mmap_offset},
+    {.request = DRM_IOCTL_PANTHOR_GROUP_CREATE,     .immediate = &File::group_create},
+    {.request = DRM_IOCTL_PANTHOR_GROUP_DESTROY,    .immediate = &File::group_destroy},
+    {.request = DRM_IOCTL_PANTHOR_GROUP_SUBMIT,     .immediate = &File::group_submit},
+    {.request = DRM_IOCTL_PANTHOR_GROUP_GET_STATE,  .immediate = &File::group_get_state},
+    {.request = DRM_IOCTL_PANTHOR_GROUP_KICK,       .immediate = &File::group_kick},
+    {.request = DRM_IOCTL_BELFRY_GROUP_GET_FAULT,   .immediate = &File::group_get_fault},
+    {.request = DRM_IOCTL_BELFRY_DEVICE_INFO,       .immediate = &File::device_info},
+};
+// clang-format on
+
+/// Copies a query's answer into the program's object, as far as that reaches; its tail is zeroed.
+template <typename T>
+Result<void> answer(drm_panthor_dev_query& query, std::uint32_t bytes_min, const T& answer) {
+    if (query.pointer == 0) {
+        query.size = sizeof(T);
+        return {};
+    }
+    if (query.size < bytes_min) return kInvalid;
+    auto* const object = reinterpret_cast<std::byte*>(query.pointer);
+    std::memset(object, 0, query.size);
+    std::memcpy(object, &answer, std::min<std::size_t>(query.size, sizeof(T)));
+    return {};
+}
+
+}  // namespace
+
+File::File(Device& device) : device_(device), syncobjs_(device.fence_contexts()) { ++device_.files; }
+
+File::~File() {
+    groups_.for_each([](std::uint32_t, const std::shared_ptr<Group>& group) { group->end({.destroyed = true}); });
+    groups_.clear();
+    vms_.for_each([this](std::uint32_t, const std::shared_ptr<Vm>&) { --device_.vms; });
+    --device_.files;
+    device_.run_work();
+}
+
+void File::ioctl(const std::shared_ptr<Call>& call) {
+    ++device_.requests;
+    const auto* const row = std::ranges::find(kIoctls, call->request(), &Row::request);
+    if (row == std::end(kIoctls))
+        call->complete(kInvalid);
+    else if (row->immediate != nullptr)
+        call->complete((this->*row->immediate)(*call));
+    else if (row->deferring != nullptr)
+        (this->*row->deferring)(call);
+    else if (row->syncobj != nullptr)
+        row->syncobj(syncobjs_, device_.timers(), call);
+    else
+        row->plain(call);
+    device_.run_work();
+}
+
+std::shared_ptr<Group> File::group(std::uint32_t handle) {
+    const auto* const found = groups_.find(handle);
+    return found != nullptr ? *found : nullptr;
+}
+
+Result<void> File::dev_query(Call& call) {
+    auto& query = call.args<drm_panthor_dev_query>();
+    switch (query.type) {
+        case DRM_PANTHOR_DEV_QUERY_GPU_INFO:
+            return answer(query, offsetof(drm_panthor_gpu_info, core_features), device_.gpu_info());
+        case DRM_PANTHOR_DEV_QUERY_CSIF_INFO:
+            return answer(query, sizeof(drm_panthor_csif_info), device_.csif_info());
+        case DRM_PANTHOR_DEV_QUERY_TIMESTAMP_INFO:
+            return answer(query, offsetof(drm_panthor_timestamp_info, timestamp_offset), device_.timestamp_info());
+        case DRM_PANTHOR_DEV_QUERY_GROUP_PRIORITIES_INFO:
+            return answer(query, sizeof(drm_panthor_group_priorities_info),
+                          drm_panthor_group_priorities_info{.allowed_mask = kAllowedPriorities});
+        default: return kInvalid;
+    }
+}
+
+Result<void> File::vm_create(Call& call) {
+    auto& args = call.args<drm_panthor_vm_create>();
+    if (args.flags != 0) return kInvalid;
+    auto vm = Vm::make(device_.mmu(), device_.next_serial(), args.user_va_range);
+    if (!vm) return std::unexpected(vm.error());
+    const std::uint64_t user_va_bytes = (*vm)->user_va_bytes();
+    const auto id = vms_.insert(std::move(*vm));
+    if (!id) return std::unexpected(id.error());
+    ++device_.vms;
+    args.id = *id;
+    args.user_va_range = user_va_bytes;
+    return {};
+}
+
+Result<void> File::vm_destroy(Call& call) {
+    const auto& args = call.args<drm_panthor_vm_destroy>();
+    if (args.pad != 0 || !vms_.remove(args.id)) return kInvalid;
+    --device_.vms;
+    return {};
+}
+
+void File::vm_bind(const std::shared_ptr<Call>& call) {
+    auto& args = call->args<drm_panthor_vm_bind>();
+    const auto* const found = vms_.find(args.vm_id);
+    if (found == nullptr) return call->complete(kInvalid);
+    // Binding in the background comes with the rest of the uAPI.
+    if ((args.flags & DRM_PANTHOR_VM_BIND_ASYNC) != 0) return call->complete(std::unexpected(Errno::not_supported));
+    const std::shared_ptr<Vm> vm = *found;
+    const auto* const ops = reinterpret_cast<const drm_panthor_vm_bind_op*>(args.ops.array);
+    Result<void> result;
+    for (std::uint32_t i = 0; i < args.ops.count; ++i) {
+        result = bind_one(*vm, ops[i]);
+        if (result) continue;
+        args.ops.count = i;  // how far it got: earlier ones stay
+        break;
+    }
+    // Answered when the GPU can no longer touch what was unmapped.
+    vm->flush([call, vm, result] { call->complete(result); });
+}
+
+Result<void> File::bind_one(Vm& vm, const drm_panthor_vm_bind_op& op) {
+    constexpr auto kMapFlags = static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_MAP_READONLY |
+                                                          DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC |
+                                                          DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED);
+    constexpr auto kTypeMask = static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_MASK);
+    if (op.syncs.count != 0) return kInvalid;
+    if (op.size == 0) return {};  // and nothing else is looked at
+    if ((op.va | op.size | op.bo_offset) % base::kPageBytes != 0) return kInvalid;
+    switch (op.flags & kTypeMask) {
+        case static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_MAP): {
+            const auto* const buffer = buffers_.find(op.bo_handle);
+            if (buffer == nullptr || (op.flags & ~(kMapFlags | kTypeMask)) != 0) return kInvalid;
+            const std::uint64_t bytes = (*buffer)->size();
+            if (op.size > bytes || op.bo_offset > bytes - op.size) return kInvalid;
+            if ((*buffer)->exclusive_vm() != 0 && (*buffer)->exclusive_vm() != vm.tag()) return kInvalid;
+            return vm.map(*buffer, op.bo_offset, op.va, op.size, op.flags & kMapFlags);
+        }
+        case static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_UNMAP):
+            if ((op.flags & ~kTypeMask) != 0 || op.bo_handle != 0 || op.bo_offset != 0) return kInvalid;
+            return vm.unmap(op.va, op.size);
+        default: return kInvalid;
+    }
+}
+
+Result<void> File::bo_create(Call& call) {
+    auto& args = call.args<drm_panthor_bo_create>();
+    constexpr std::uint32_t kFlags = DRM_PANTHOR_BO_NO_MMAP;
+    if (args.size == 0 || args.pad != 0 || (args.flags & ~kFlags) != 0) return kInvalid;
+    std::uint64_t exclusive_vm = 0;
+    if (args.exclusive_vm_id != 0) {
+        const auto* const vm = vms_.find(args.exclusive_vm_id);
+        if (vm == nullptr) return kInvalid;
+        exclusive_vm = (*vm)->tag();
+    }
+    if (args.size > kBufferBytesMax) return std::unexpected(Errno::no_memory);
+    auto buffer = drm::Buffer::make(device_.buffer_stats(),
+                                    {.bytes = args.size,
+                                     .no_mmap = (args.flags & DRM_PANTHOR_BO_NO_MMAP) != 0,
+                                     .exclusive_vm = exclusive_vm});
+    if (!buffer) return std::unexpected(buffer.error());
+    const std::uint64_t bytes = (*buffer)->size();
+    const auto handle = buffers_.insert(std::move(*buffer));
+    if (!handle) return std::unexpected(handle.error());
+    args.size = bytes;
+    args.handle = *handle;
+    return {};
+}
+
+Result<void> File::bo_mmap_offset(Call& call) {
+    auto& args = call.args<drm_panthor_bo_mmap_offset>();
+    if (args.pad != 0) return kInvalid;
+    const auto* const buffer = buffers_.find(args.handle);
+    if (buffer == nullptr) return std::unexpected(Errno::no_entry);
+    if ((*buffer)->no_mmap()) return std::unexpected(Errno::permission);
+    const auto offset = device_.mmap_offsets().offset_of(**buffer);
+    if (!offset) return std::unexpected(offset.error());
+    args.offset = *offset;
+    return {};
+}
+
+Result<void> File::gem_close(Call& call) {
+    if (!buffers_.remove(call.args<drm_gem_close>().handle)) return kInvalid;
+    return {};
+}
+
+Result<void> File::group_create(Call& call) {
+    auto& args = call.args<drm_panthor_group_create>();
+    constexpr std::uint32_t kFlags = DRM_PANTHOR_GROUP_CREATE_USER_SUBMIT | DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD;
+    const bool user_submit = (args.flags & DRM_PANTHOR_GROUP_CREATE_USER_SUBMIT) != 0;
+    const bool has_eventfd = (args.flags & DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD) != 0;
+    if (args.queues.count == 0 || args.queues.count > 32) return kInvalid;
+    if (args.priority > PANTHOR_GROUP_PRIORITY_REALTIME) return kInvalid;
+    if ((kAllowedPriorities >> args.priority & 1U) == 0) return std::unexpected(Errno::access);
+    if ((args.flags & ~kFlags) != 0 || args.pad != 0 || (has_eventfd && !user_submit)) return kInvalid;
+
+    const auto info = device_.gpu_info();
+    if ((args.compute_core_mask & ~info.shader_present) != 0 || (args.fragment_core_mask & ~info.shader_present) != 0 ||
+        (args.tiler_core_mask & ~info.tiler_present) != 0)
+        return kInvalid;
+    if (std::popcount(args.compute_core_mask) < args.max_compute_cores ||
+        std::popcount(args.fragment_core_mask) < args.max_fragment_cores ||
+        std::popcount(args.tiler_core_mask) < args.max_tiler_cores)
+        return kInvalid;
+    // More queues than streams would pass the kernel's check and could never run.
+    if (args.queues.count > device_.firmware().streams_per_group()) return kInvalid;
+
+    GroupOptions options{.user_submit = user_submit,
+                         .priority = args.priority,
+                         .compute_core_mask = args.compute_core_mask,
+                         .fragment_core_mask = args.fragment_core_mask,
+                         .tiler_core_mask = args.tiler_core_mask,
+                         .max_compute_cores = args.max_compute_cores,
+                         .max_fragment_cores = args.max_fragment_cores,
+                         .max_tiler_cores = args.max_tiler_cores};
+    if (user_submit) {
+        // Sync-update and group-state events come with XGS and the scheduler.
+        if (args.eventfd_sync_update != -1 || args.eventfd_group_state != -1)
+            return std::unexpected(Errno::not_supported);
+        if (has_eventfd) {
+            options.doorbell_eventfd = call.take_fd(args.eventfd_doorbell);
+            if (const auto sound = base::check_eventfd(options.doorbell_eventfd.get()); !sound) return sound;
+        }
+    }
+    const auto* const vm = vms_.find(args.vm_id);
+    if (vm == nullptr) return kInvalid;
+    options.vm = *vm;
+
+    auto* const queues = reinterpret_cast<drm_panthor_queue_create*>(args.queues.array);
+    for (const auto& queue : std::span(queues, args.queues.count)) {
+        if (queue.pad[0] != 0 || queue.pad[1] != 0 || queue.pad[2] != 0) return kInvalid;
+        if (queue.ringbuf_size < kRingBytesMin || queue.ringbuf_size > kRingBytesMax ||
+            !std::has_single_bit(queue.ringbuf_size) || queue.priority > kQueuePriorityMax)
+            return kInvalid;
+        if (queue.ringbuf_offset != 0 || queue.user_io_offset != 0 || queue.doorbell_offset != 0) return kInvalid;
+        options.queues.push_back({.priority = queue.priority, .ring_bytes = queue.ringbuf_size});
+    }
+
+    const auto group = Group::make(device_, std::move(options));
+    if (!group) return std::unexpected(group.error());
+    const auto handle = groups_.insert(*group);
+    if (!handle) return std::unexpected(handle.error());
+    args.group_handle = *handle;
+    if (user_submit) {
+        for (std::uint32_t i = 0; i < args.queues.count; ++i) {
+            const auto offset = [&](QueueObject object) {
+                return encode_offset({.object = object, .group_serial = (*group)->serial(), .queue = i});
+            };
+            queues[i].ringbuf_offset = offset(QueueObject::ring);
+            queues[i].user_io_offset = offset(QueueObject::user_io);
+            queues[i].doorbell_offset = offset(QueueObject::doorbell);
+        }
+    }
+    return {};
+}
+
+Result<void> File::group_destroy(Call& call) {
+    const auto& args = call.args<drm_panthor_group_destroy>();
+    if (args.pad != 0) return kInvalid;
+    const auto group = groups_.remove(args.group_handle);
+    if (!group) return kInvalid;
+    (*group)->end({.destroyed = true});
+    return {};
+}
+
+Result<void> File::group_get_state(Call& call) {
+    auto& args = call.args<drm_panthor_group_get_state>();
+    const auto found = group(args.group_handle);
+    if (args.pad != 0 || found == nullptr) return kInvalid;
+    args = {.state = found->state_flags(), .fatal_queues = found->doom().fatal_queues};
+    return {};
+}
+
+Result<void> File::group_kick(Call& call) {
+    // An unknown handle is ignored, as in the series: the group may just have been destroyed.
+    if (const auto found = group(call.args<drm_panthor_group_kick>().handle)) found->work_seen();
+    return {};
+}
+
+Result<void> File::group_get_fault(Call& call) {
+    auto& args = call.args<belfry_group_get_fault>();
+    const auto found = group(args.group_handle);
+    if (args.pad != 0 || found == nullptr) return kInvalid;
+    const std::uint32_t handle = args.group_handle;
+    args = found->fault();
+    args.group_handle = handle;
+    return {};
+}
+
+Result<void> File::device_info(Call& call) {
+    call.args<belfry_device_info>() = device_.device_info();
+    return {};
+}
+
+Group* File::group_by_serial(std::uint64_t serial) {
+    Group* match = nullptr;
+    groups_.for_each([&](std::uint32_t, const std::shared_ptr<Group>& group) {
+        if (group->serial() == serial) match = group.get();
+    });
+    return match;
+}
+
+Result<std::vector<drm::MapSegment>> File::mmap(const drm::MapRequest& request) {
+    if (request.bytes == 0 || request.offset % base::kPageBytes != 0) return kInvalid;
+    if (request.offset >= DRM_PANTHOR_USER_MMIO_OFFSET) return map_user_queue(request.offset, request);
+
+    const drm::BufferPtr buffer = device_.mmap_offsets().find(request.offset);
+    if (buffer == nullptr) return kInvalid;
+    bool open_here = false;
+    buffers_.for_each([&](std::uint32_t, const drm::BufferPtr& held) { open_here |= held == buffer; });
+    if (!open_here) return std::unexpected(Errno::access);
+    const std::uint64_t bytes = base::round_up_to_page(request.bytes);
+    if (bytes > buffer->size()) return kInvalid;
+    return std::vector{drm::MapSegment{
+        .fd = buffer->fd(), .fd_offset = 0, .bytes = bytes, .access = base::Access::read_write}};
+}
+
+Result<std::vector<drm::MapSegment>> File::map_user_queue(std::uint64_t offset, const drm::MapRequest& request) {
+    const QueueOffset queue = decode_offset(offset);
+    if (offset != encode_offset(queue) || (request.protection & PROT_EXEC) != 0) return kInvalid;
+    Group* const group = group_by_serial(queue.group_serial);
+    if (group == nullptr || !group->user_submit() || queue.queue >= group->queue_count()) return kInvalid;
+    const std::uint64_t bytes = base::round_up_to_page(request.bytes);
+    const std::uint64_t page = queue.queue * base::kPageBytes;
+    using base::Access;
+    using base::kPageBytes;
+    switch (queue.object) {
+        case QueueObject::doorbell:
+            if (bytes != kPageBytes) return kInvalid;
+            return std::vector{drm::MapSegment{
+                .fd = group->doorbell_fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
+        case QueueObject::user_io:
+            if (bytes != 2 * kPageBytes) return kInvalid;
+            return std::vector{
+                drm::MapSegment{
+                    .fd = group->inputs_fd(), .fd_offset = page, .bytes = kPageBytes, .access = Access::read_write},
+                drm::MapSegment{
+                    .fd = group->outputs_fd(), .fd_offset = page, .bytes = kPageBytes, .access = Access::read}};
+        case QueueObject::ring: {
+            const drm::BufferPtr& ring = group->queue(queue.queue).ring();
+            if (bytes > ring->size()) return kInvalid;
+            return std::vector{
+                drm::MapSegment{.fd = ring->fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
+        }
+    }
+    return kInvalid;
+}
+
+}  // namespace belfry::panthor

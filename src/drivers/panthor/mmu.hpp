@@ -1,0 +1,69 @@
+// Mmu: which VM sits on which of the GPU's address spaces, and the commands to those.
+//
+// Owns   the address-space slots. AS 0 is the firmware's (McuMemory); the others go to VMs with a group on a slot.
+// Runs   in the driver actor.
+// Called by Scheduler (activate, deactivate), Vm (flush) and Device (interrupt).
+//
+// An address space takes one command at a time; its completion comes as an interrupt. A VM without a group on a
+// slot needs no flush at all: it is given fresh translations when it is activated again.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "gpu/board.hpp"
+
+namespace belfry::panthor {
+
+class Vm;
+
+class Mmu {
+  public:
+    static constexpr unsigned kSlots = 8;
+    using Done = std::function<void()>;
+
+    explicit Mmu(gpu::Mmio& mmio) : mmio_(mmio) {}
+
+    /// Puts the firmware's tables into AS 0, for good.
+    void enable_firmware(std::uint64_t root);
+
+    /// One more user of `vm`'s address space, which it gets if it has none. Takes effect before any firmware
+    /// request that is made afterwards. Nothing if all are taken: then try again after a deactivate() or an
+    /// interrupt.
+    std::optional<unsigned> activate(Vm& vm);
+    void deactivate(Vm& vm);
+
+    /// Has the GPU forget translations, then calls `done`: at once if it can have none. What was unmapped from
+    /// AS `number`, or from `vm`, can then be given away.
+    void flush(const Vm& vm, Done done);
+    void flush(unsigned number, Done done);
+
+    /// Switches the VM's address space off: its streams end with a bus fault. Then calls `done`.
+    void disable(const Vm& vm, Done done);
+
+    /// The VM on an address space that faulted.
+    [[nodiscard]] Vm* vm(unsigned number) const { return slots_[number].vm; }
+    /// A command of address space `number` was carried out.
+    void command_done(unsigned number);
+
+  private:
+    struct Slot {
+        Vm* vm = nullptr;  // kept alive by the groups that use it
+        unsigned users = 0;
+        bool busy = false;         // a command is under way
+        std::vector<Done> current; // called when that is done
+        std::vector<Done> next;    // called when a flush after that is done
+    };
+
+    [[nodiscard]] std::optional<unsigned> slot_of(const Vm& vm) const;
+    void command(unsigned number, std::uint32_t command);
+    void update(unsigned number, std::uint64_t root, std::uint32_t config);
+
+    gpu::Mmio& mmio_;
+    std::array<Slot, kSlots> slots_;
+};
+
+}  // namespace belfry::panthor

@@ -1,0 +1,218 @@
+#include "drivers/panthor/queue.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/atomic.hpp"
+#include "base/check.hpp"
+#include "belfry/uapi/csf.hpp"
+#include "drivers/panthor/device.hpp"
+
+namespace belfry::panthor {
+namespace {
+
+using csf::Arg;
+using csf::encode;
+using csf::Op;
+using csf::Operand;
+
+/// Rings move in cache lines, for the prefetcher.
+constexpr std::uint64_t kRingStep = 64;
+constexpr std::uint64_t kJobTimeoutNs = 5'000'000'000;
+
+constexpr std::uint64_t kJobWords = 16;
+constexpr std::uint64_t kJobBytes = kJobWords * csf::kInstructionBytes;
+static_assert(kJobBytes % kRingStep == 0);
+
+/// What the kernel writes for one job (facts/csf-isa.md 8): flush, call the stream, wait for all that it started,
+/// count it as done, and end its error state.
+std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uint64_t sync_va) {
+    constexpr unsigned kAddress = csf::kRegisters - 4;  // d92
+    constexpr unsigned kValue = csf::kRegisters - 2;    // r94, d94
+    constexpr unsigned kAllSlots = (1U << csf::kSlots) - 1;
+    return {
+        encode<Op::move32>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{stream.latest_flush}),
+        encode<Op::flush_cache2>(Operand<Arg::l2_mode>{csf::FlushMode::clean_invalidate},
+                                 Operand<Arg::lsc_mode>{csf::FlushMode::clean_invalidate},
+                                 Operand<Arg::other_mode>{csf::FlushMode::invalidate},
+                                 Operand<Arg::flush_id>{kValue}),
+        encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{stream.address}),
+        encode<Op::move32>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{stream.bytes}),
+        encode<Op::wait>(Operand<Arg::wait>{1}),
+        encode<Op::call>(Operand<Arg::address>{kAddress}, Operand<Arg::length>{kValue}),
+        encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{sync_va}),
+        encode<Op::move48>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{1}),
+        encode<Op::wait>(Operand<Arg::wait>{kAllSlots}),
+        encode<Op::sync_add64>(Operand<Arg::address>{kAddress}, Operand<Arg::data>{kValue},
+                               Operand<Arg::error_propagate>{1}, Operand<Arg::scope>{csf::Scope::system}),
+        encode<Op::error_barrier>(),
+    };
+}
+
+}  // namespace
+
+bool Job::ready() {
+    while (!dependencies_.empty()) {
+        if (dependency_signalled_.pending()) return false;
+        if (dependencies_.back()->add_callback(dependency_signalled_)) return false;
+        dependencies_.pop_back();
+    }
+    return true;
+}
+
+void Job::wake_queue() { queue_.wake(); }
+
+Queue::Queue(Device& device, Group& group, std::size_t index, const QueueOptions& options)
+    : device_(device),
+      group_(group),
+      index_(index),
+      options_(options),
+      fence_context_(device.fence_contexts().allocate()),
+      job_timer_(device.timers(), [this] { job_overdue(); }) {}
+
+Queue::~Queue() { BELFRY_CHECK(!has_jobs()); }
+
+Result<void> Queue::allocate(uapi::belfry_user_input& input, uapi::belfry_user_output& output) {
+    input_ = &input;
+    output_ = &output;
+    auto ring = drm::Buffer::make(device_.buffer_stats(), {.bytes = options_.ring_bytes, .name = "belfry-ring"});
+    if (!ring) return std::unexpected(ring.error());
+    ring_ = std::move(*ring);
+    constexpr auto kRingFlags = uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC | uapi::DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED;
+    const auto ring_va = group_.vm().map_kernel(ring_, kRingFlags);
+    if (!ring_va) return std::unexpected(ring_va.error());
+    ring_va_ = *ring_va;
+    if (group_.user_submit()) return {};
+
+    auto sync = drm::Buffer::make(device_.buffer_stats(),
+                                  {.bytes = base::kPageBytes, .no_mmap = true, .name = "belfry-job-sync"});
+    if (!sync) return std::unexpected(sync.error());
+    sync_ = std::move(*sync);
+    const auto sync_va = group_.vm().map_kernel(sync_, kRingFlags);
+    if (!sync_va) return std::unexpected(sync_va.error());
+    sync_va_ = *sync_va;
+    return {};
+}
+
+void Queue::unmap() {
+    // The program may have bound something else over it: that goes too, as in the kernel.
+    if (ring_va_ != 0) static_cast<void>(group_.vm().unmap(ring_va_, ring_->size()));
+    if (sync_va_ != 0) static_cast<void>(group_.vm().unmap(sync_va_, sync_->size()));
+}
+
+bool Queue::has_work() const {
+    // The client's, read once; the firmware judges it when it runs.
+    return base::load(input_->insert, base::kAcquire) != base::load(output_->extract, base::kAcquire);
+}
+
+uapi::belfry_sync_object64& Queue::sync_object() const {
+    return *reinterpret_cast<uapi::belfry_sync_object64*>(sync_->data());
+}
+
+drm::FencePtr Queue::make_fence() { return drm::Fence::make(fence_context_, ++last_fence_); }
+
+void Queue::wake() { device_.wake(*this); }
+
+void Queue::push(std::unique_ptr<Job> job) {
+    waiting_.push_back(std::move(job));
+    wake();
+}
+
+void Queue::advance() {
+    if (!group_.can_run()) {
+        // A job that reaches the ring too late is never executed.
+        if (group_.state() == GroupState::dead) fail_all(Errno::cancelled);
+        return;
+    }
+    bool wrote = false;
+    while (!waiting_.empty() && waiting_.front()->ready()) {
+        Job& job = *waiting_.front();
+        if (job.stream_.bytes != 0) {
+            const std::uint64_t extract = base::load(output_->extract, base::kAcquire);
+            if (insert_ + kJobBytes - extract > options_.ring_bytes) break;  // advanced again by check_done()
+            write_job(job);
+            wrote = true;
+        } else {
+            job.seqno_ = last_seqno_;  // done with the job before it
+        }
+        in_flight_.push_back(std::move(waiting_.front()));
+        waiting_.pop_front();
+    }
+    if (wrote) {
+        group_.work_seen();
+        start_clock();
+    }
+    check_done();
+}
+
+void Queue::start_clock() {
+    if (!in_flight_.empty() && on_slot(group_.state()) && !job_timer_.armed())
+        job_timer_.arm(device_.timers().now() + kJobTimeoutNs);
+}
+
+void Queue::write_job(Job& job) {
+    job.seqno_ = ++last_seqno_;
+    job.ring_start_ = insert_;
+    job.ring_end_ = insert_ + kJobBytes;
+    // A job is a power of two in bytes and so are its neighbours: it never straddles the ring's end.
+    const auto words = job_words(job.stream_, sync_va_);
+    static_assert(4096 % kJobBytes == 0);
+    std::memcpy(ring_->data() + (insert_ & (options_.ring_bytes - 1)), words.data(), sizeof words);
+    insert_ = job.ring_end_;
+    // Release: the words before the counter that publishes them (A1).
+    base::store(input_->insert, insert_, base::kRelease);
+}
+
+void Queue::check_done() {
+    if (sync_ == nullptr || in_flight_.empty()) return;
+    const std::uint64_t done = base::load(sync_object().value, base::kAcquire);
+    bool progress = false;
+    while (!in_flight_.empty() && in_flight_.front()->seqno_ <= done) {
+        const auto job = std::move(in_flight_.front());
+        in_flight_.pop_front();
+        progress |= job->stream_.bytes != 0;
+        complete(*job, job->faulted_ ? std::optional(Errno::invalid) : std::nullopt);
+    }
+    if (!progress) return;
+    if (in_flight_.empty())
+        job_timer_.cancel();
+    else
+        job_timer_.arm(device_.timers().now() + kJobTimeoutNs);
+    if (!waiting_.empty()) wake();  // there is room
+}
+
+void Queue::complete(Job& job, std::optional<Errno> error) {
+    job.finished_->signal(device_.timers().now(), error);
+}
+
+void Queue::mark_faulted() {
+    const std::uint64_t extract = base::load(output_->extract, base::kAcquire);
+    for (const auto& job : in_flight_)
+        if (job->ring_start_ <= extract && extract < job->ring_end_) job->faulted_ = true;
+}
+
+void Queue::job_overdue() {
+    check_done();
+    if (!in_flight_.empty() && !job_timer_.armed()) group_.end({.timed_out = true});
+}
+
+void Queue::fail_all(Errno error) {
+    job_timer_.cancel();
+    for (auto* const jobs : {&in_flight_, &waiting_}) {
+        // Each is taken out before it signals: whoever hears of it may submit again.
+        while (!jobs->empty()) {
+            const auto job = std::move(jobs->front());
+            jobs->pop_front();
+            complete(*job, error);
+        }
+    }
+    if (sync_ == nullptr) return;
+    // Streams of other groups that wait for this queue go on, and see why.
+    base::store(sync_object().error, ~0U, base::kRelaxed);
+    base::store(sync_object().value, last_seqno_, base::kRelease);
+    device_.mmio().write(gpu::doorbell_reg(0), 1);  // which has waiting streams look again
+}
+
+}  // namespace belfry::panthor
