@@ -1,0 +1,231 @@
+#include "server/listener.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace belfry::server {
+
+namespace {
+
+std::unexpected<std::string> because(const std::string& what) {
+    return std::unexpected(what + ": " + std::strerror(errno));
+}
+
+std::string directory_of(const std::string& path) {
+    const auto slash = path.rfind('/');
+    if (slash == std::string::npos) return ".";
+    return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+base::Fd new_socket() {
+    return base::Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+/// Whether somebody accepts connections there.
+bool answers(const sockaddr_un& address) {
+    const base::Fd probe = new_socket();
+    if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return true;
+    // EAGAIN: the backlog is full, so there is one.
+    return errno == EAGAIN || errno == EINPROGRESS;
+}
+
+}  // namespace
+
+// ---- ListeningSocket
+
+std::expected<ListeningSocket, std::string> ListeningSocket::bind(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.sun_path)
+        return std::unexpected("socket path '" + path + "' is empty or too long (at most " +
+                               std::to_string(sizeof address.sun_path - 1) + " bytes)");
+    std::memcpy(address.sun_path, path.data(), path.size());
+
+    const std::string directory = directory_of(path);
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+        return because("cannot make directory '" + directory + "'");
+    // Two daemons that start at once must not take each other's fresh socket for a stale one: from the look
+    // to listen() the directory is locked. The lock goes with the descriptor, so a crash leaves none.
+    const base::Fd lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!lock || ::flock(lock.get(), LOCK_EX) != 0)
+        return because("cannot lock directory '" + directory + "'");
+
+    struct stat status{};
+    if (::lstat(path.c_str(), &status) == 0) {
+        if (!S_ISSOCK(status.st_mode))
+            return std::unexpected("'" + path + "' exists and is not a socket: refusing to replace it");
+        if (answers(address)) return std::unexpected("another server already answers at '" + path + "'");
+        if (::unlink(path.c_str()) != 0) return because("cannot remove the stale socket '" + path + "'");
+    }
+
+    base::Fd fd = new_socket();
+    if (!fd) return because("cannot make a socket");
+    // Before bind(), where it decides the mode of the name: there is no moment at which others may connect.
+    if (::fchmod(fd.get(), 0600) != 0) return because("cannot restrict the socket");
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        return because("cannot bind to '" + path + "'");
+    ListeningSocket socket(std::move(fd), path);
+    if (!socket.remember_name()) return because("cannot look at '" + path + "'");
+    if (::listen(socket.fd(), SOMAXCONN) != 0) return because("cannot listen on '" + path + "'");
+    return socket;
+}
+
+std::expected<ListeningSocket, std::string> ListeningSocket::adopt(base::Fd fd, Name name) {
+    int listens = 0;
+    int type = 0;
+    socklen_t length = sizeof listens;
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 || listens == 0 ||
+        ::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_SEQPACKET)
+        return std::unexpected("descriptor " + std::to_string(fd.get()) +
+                               " is not a listening SEQPACKET socket");
+    sockaddr_un address{};
+    length = sizeof address;
+    if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+        address.sun_family != AF_UNIX)
+        return because("cannot learn the name of the inherited socket");
+    if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0 || ::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0)
+        return because("cannot keep the inherited socket");
+
+    const std::string path(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
+    ListeningSocket socket(std::move(fd), path);
+    if (name == Name::remove_with_directory) socket.directory_too_ = socket.remember_name();
+    return socket;
+}
+
+bool ListeningSocket::remember_name() {
+    struct stat status{};
+    if (path_.empty() || ::lstat(path_.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
+    device_ = status.st_dev;
+    inode_ = status.st_ino;
+    ours_ = true;
+    return true;
+}
+
+void ListeningSocket::remove_name() {
+    // A moved-from one has no descriptor and no name to care for.
+    if (!fd_ || !std::exchange(ours_, false)) return;
+    struct stat status{};
+    if (::lstat(path_.c_str(), &status) != 0 || status.st_dev != device_ || status.st_ino != inode_) return;
+    ::unlink(path_.c_str());
+    if (directory_too_) ::rmdir(directory_of(path_).c_str());  // refused if anything else is in it, rightly
+}
+
+// ---- Listener
+
+Listener::Listener(asio::io_context& io, ListeningSocket socket, drm::Node& node, Hooks hooks)
+    : Listener(io, std::move(socket), node, std::move(hooks), Limits{}) {}
+
+Listener::Listener(asio::io_context& io, ListeningSocket socket, drm::Node& node, Hooks hooks, Limits limits)
+    : io_(io),
+      socket_(std::move(socket)),
+      acceptor_(io, socket_.fd()),
+      pause_(io),
+      node_(node),
+      hooks_(std::move(hooks)),
+      limits_(limits) {
+    if (!hooks_.before_each) hooks_.before_each = [] {};
+    if (!hooks_.after_each) hooks_.after_each = [] {};
+    if (!hooks_.on_last_closed) hooks_.on_last_closed = [] {};
+}
+
+Listener::~Listener() { close_all(); }
+
+void Listener::start() { await_client(); }
+
+void Listener::close_all() {
+    if (std::exchange(closed_, true)) return;
+    pause_.cancel();
+    [[maybe_unused]] const int still_owned_by_socket = acceptor_.release();
+    socket_.remove_name();
+    // A session that ends takes itself out of the list.
+    while (!sessions_.empty()) {
+        const auto session = sessions_.begin()->second;
+        session->end();
+    }
+}
+
+void Listener::await_client() {
+    acceptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& failed) {
+        if (failed || closed_) return;
+        hooks_.before_each();
+        client_waits();
+        hooks_.after_each();
+    });
+}
+
+void Listener::client_waits() {
+    base::Fd primary(::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!primary) {
+        // Gone again (ECONNABORTED) or taken by nobody: look again. Everything else is a lack of descriptors
+        // or memory, during which the socket stays readable.
+        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
+            await_client();
+            return report_if_last_closed();
+        }
+        spdlog::warn("cannot accept a client: {}", std::strerror(errno));
+        return pause_accepting();
+    }
+    ++accepted_;
+    await_client();
+    if (sessions_.size() >= limits_.sessions_max) {
+        spdlog::debug("a client was refused: {} sessions already", sessions_.size());
+        return;
+    }
+    auto file = node_.open();
+    if (!file) {
+        spdlog::warn("a client was refused: {}", std::strerror(static_cast<int>(file.error())));
+        return report_if_last_closed();
+    }
+    Session::Hooks hooks{.before_each = hooks_.before_each,
+                         .after_each = hooks_.after_each,
+                         .request_arrived = [this] { ++requests_; },
+                         .on_ended = [this](Session& ended) { session_ended(ended); }};
+    const auto session = std::make_shared<Session>(io_, std::move(primary), std::move(*file),
+                                                   std::move(hooks), limits_.session);
+    sessions_.emplace(session.get(), session);
+    session->start();
+}
+
+void Listener::pause_accepting() {
+    paused_ = true;
+    pause_.expires_after(std::chrono::milliseconds(100));
+    pause_.async_wait([this](const asio::error_code& failed) {
+        if (!failed) resume_accepting();  // cancelled: `this` may be gone
+    });
+}
+
+void Listener::resume_accepting() {
+    if (closed_ || !std::exchange(paused_, false)) return;
+    pause_.cancel();
+    await_client();
+}
+
+void Listener::session_ended(Session& session) {
+    sessions_.erase(&session);
+    if (closed_) return;
+    resume_accepting();  // what was lacking may be free now
+    report_if_last_closed();
+}
+
+void Listener::report_if_last_closed() {
+    if (accepted_ == 0 || !sessions_.empty()) return;
+    // Whoever connected already, say a child whose parent just ended, must not meet a daemon that leaves. Its
+    // event comes next; should it be refused then, this is asked again.
+    pollfd backlog{.fd = socket_.fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&backlog, 1, 0) > 0) return;
+    hooks_.on_last_closed();
+}
+
+}  // namespace belfry::server

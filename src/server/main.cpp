@@ -1,0 +1,84 @@
+// belfryd: the driver process.
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "server/server.hpp"
+
+namespace {
+
+/// As in the client library: where a program without other instructions looks for a daemon.
+std::string default_socket_path() {
+    if (const char* const runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr && *runtime != '\0')
+        return std::string(runtime) + "/belfry.sock";
+    const std::string user = std::to_string(::getuid());
+    const std::string run = "/run/user/" + user;
+    if (::access(run.c_str(), W_OK) == 0) return run + "/belfry.sock";
+    return "/tmp/belfry-" + user + "/belfry.sock";
+}
+
+/// Every buffer and group is some descriptors; the soft limit of 1024 is for programs that use select().
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    using namespace belfry;
+
+    CLI::App app{"belfryd: a GPU with user-mode submission, in user space. Programs reach it by libbelfry."};
+    std::string socket_path = default_socket_path();
+    int listen_fd = -1;
+    bool is_private = false;
+    bool verbose = false;
+    server::ServerOptions options;
+    app.add_option("--socket", socket_path, "Path of the socket to listen on (made with mode 0600)")
+        ->capture_default_str();
+    app.add_option("--group-slots", options.firmware.group_slots, "Group slots of the GPU")
+        ->check(CLI::Range(1, 16))
+        ->capture_default_str();
+    app.add_option("--streams", options.firmware.streams_per_group, "Command streams of a group slot")
+        ->check(CLI::Range(1, 32))
+        ->capture_default_str();
+    app.add_option("--listen-fd", listen_fd, "Serve a socket that listens already, inherited as this descriptor");
+    app.add_flag("--private", is_private, "End with the last client");
+    app.add_flag("-v,--verbose", verbose, "Say on standard error what happens; without it, only what goes wrong");
+    CLI11_PARSE(app, argc, argv);
+
+    spdlog::set_default_logger(spdlog::stderr_color_mt("belfryd"));
+    spdlog::set_pattern("belfryd: %v");
+    spdlog::set_level(verbose ? spdlog::level::info : spdlog::level::warn);
+    ::signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+
+    auto socket = listen_fd >= 0
+                      ? server::ListeningSocket::adopt(base::Fd(listen_fd),
+                                                       is_private ? server::ListeningSocket::Name::remove_with_directory
+                                                                  : server::ListeningSocket::Name::keep)
+                      : server::ListeningSocket::bind(socket_path);
+    if (!socket) {
+        spdlog::error("{}", socket.error());
+        return EXIT_FAILURE;
+    }
+    options.end_with_last_client = is_private;
+    auto made = server::Server::make(options, std::move(*socket));
+    if (!made) {
+        spdlog::error("{}", made.error());
+        return EXIT_FAILURE;
+    }
+    return (*made)->run() ? EXIT_SUCCESS : EXIT_FAILURE;
+}

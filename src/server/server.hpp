@@ -1,0 +1,65 @@
+// Server: everything that belfryd is made of, put together and taken apart in order.
+//
+// Owns   the GPU and its thread, panthor's device and node, the listener. Runs run() in the driver actor, which is
+//        the calling thread. Called by main, and by tests that want a whole daemon in their process.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "drivers/panthor/device.hpp"
+#include "drivers/panthor/file.hpp"
+#include "gpu/gpu.hpp"
+#include "server/gpu_thread.hpp"
+#include "server/listener.hpp"
+
+namespace belfry::server {
+
+struct ServerOptions {
+    gpu::FirmwareConfig firmware;
+    bool end_with_last_client = false;
+};
+
+class Server {
+  public:
+    /// The socket is listening already; clients are taken when the firmware is up.
+    static std::expected<std::unique_ptr<Server>, std::string> make(const ServerOptions& options,
+                                                                    ListeningSocket socket);
+    Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host);
+    ~Server();
+
+    /// Serves until stop(), SIGTERM, SIGINT, or the last client if so asked. False if the device did not come up.
+    bool run();
+    /// From any thread.
+    void stop();
+
+  private:
+    void shut_down();
+    void await_interrupt();
+    void await_signal();
+    void arm_timer();
+    void enter();
+
+    ServerOptions options_;
+    asio::io_context io_;
+    // In the order of dependence; taken apart in reverse.
+    std::unique_ptr<GpuHost> host_;
+    gpu::Gpu gpu_;
+    panthor::Device device_;
+    panthor::Node node_;
+    std::unique_ptr<GpuThread> thread_;
+    asio::posix::stream_descriptor interrupt_;  // borrows the host's
+    asio::steady_timer timer_;
+    std::optional<std::uint64_t> timer_armed_for_;
+    asio::signal_set signals_;
+    Listener listener_;
+    bool failed_ = false;
+};
+
+}  // namespace belfry::server
