@@ -1,0 +1,33 @@
+// The native wait in its parts: look, spin, sleep. For SyncObject and for Group::wait, which looks at more.
+//
+// Runs on any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "belfry/error.hpp"
+#include "belfry/sync_object.hpp"
+#include "belfry/uapi/user_queue.h"
+
+namespace belfry::client {
+
+inline void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+/// The value, if it has reached `target`.
+std::optional<std::uint64_t> look(const uapi::belfry_sync_object64& object, std::uint64_t target);
+std::optional<std::uint64_t> spin_for(const uapi::belfry_sync_object64& object, std::uint64_t target,
+                                      std::uint64_t spin_ns);
+/// Until the target is reached or `deadline_ns` (CLOCK_MONOTONIC, 0 = none) has come.
+std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::uint64_t target,
+                                       std::uint64_t deadline_ns);
+std::uint64_t deadline_of(const WaitOptions& options);
+Error wait_timed_out(const uapi::belfry_sync_object64& object, std::uint64_t target);
+
+}  // namespace belfry::client

@@ -1,0 +1,128 @@
+#include "belfry/sync_object.hpp"
+
+#include <bit>
+
+#include <fmt/format.h>
+
+#include "base/atomic.hpp"
+#include "base/clock.hpp"
+#include "base/futex.hpp"
+#include "belfry/buffer.hpp"
+#include "belfry/uapi/user_queue.h"
+#include "client/native_wait.hpp"
+
+namespace belfry {
+namespace {
+
+thread_local WaitStats thread_stats;
+
+uapi::belfry_sync_object64& object_at(void* memory) { return *static_cast<uapi::belfry_sync_object64*>(memory); }
+
+std::uint32_t bit_of(std::uint64_t target) { return 1U << (target % 32); }
+
+}  // namespace
+
+namespace client {
+
+std::optional<std::uint64_t> look(const uapi::belfry_sync_object64& object, std::uint64_t target) {
+    // Acquire: pairs with the release of the value, so that what was written before it is seen.
+    const std::uint64_t value = base::load(object.value, base::kAcquire);
+    return value >= target ? std::optional(value) : std::nullopt;
+}
+
+std::optional<std::uint64_t> spin_for(const uapi::belfry_sync_object64& object, std::uint64_t target,
+                                      std::uint64_t spin_ns) {
+    constexpr unsigned kLooksPerClock = 64;
+    if (const auto value = look(object, target)) return value;
+    const std::uint64_t until = base::monotonic_ns() + spin_ns;
+    do {
+        for (unsigned i = 0; i < kLooksPerClock; ++i) {
+            if (const auto value = look(object, target)) return value;
+            relax();
+        }
+    } while (base::monotonic_ns() < until);
+    return std::nullopt;
+}
+
+std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::uint64_t target,
+                                       std::uint64_t deadline_ns) {
+    // Counted in first, looked at second: an update that this look misses sees the count (facts/
+    // firmware-and-scheduling.md 7, F2). A waiter that dies here leaves the count too high, which costs wake
+    // calls and nothing else.
+    base::fetch_add(object.waiters, 1, base::kSeqCst);
+    base::full_fence();
+    std::optional<std::uint64_t> found;
+    for (;;) {
+        const std::uint64_t value = base::load(object.value, base::kSeqCst);
+        if (value >= target) {
+            found = value;
+            break;
+        }
+        ++thread_stats.sleeps;
+        const auto slept =
+            base::futex_wait(base::low_word(object.value), static_cast<std::uint32_t>(value), bit_of(target), deadline_ns);
+        if (slept)
+            ++thread_stats.wake_ups;
+        else if (slept.error() == base::Errno::timed_out)
+            break;
+    }
+    base::fetch_add(object.waiters, ~0U, base::kSeqCst);
+    return found ? found : look(object, target);
+}
+
+}  // namespace client
+
+Result<SyncObject> SyncObject::at(const Buffer& buffer, std::uint64_t offset, std::uint64_t address) {
+    constexpr std::uint64_t kBytes = sizeof(uapi::belfry_sync_object64);
+    if (offset % kBytes != 0 || buffer.size() < kBytes || offset > buffer.size() - kBytes)
+        return std::unexpected(Error{
+            .code = EINVAL,
+            .message = fmt::format("a sync object at offset {:#x} of a buffer of {} bytes: the offset must be a multiple "
+                                   "of {} inside it",
+                                   offset, buffer.size(), kBytes)});
+    return SyncObject(buffer.bytes().data() + offset, address);
+}
+
+std::uint64_t SyncObject::value() const { return base::load(object_at(object_).value, base::kAcquire); }
+std::uint32_t SyncObject::error() const { return base::load(object_at(object_).error, base::kAcquire); }
+
+void SyncObject::set(std::uint64_t value) {
+    auto& object = object_at(object_);
+    base::store(object.error, 0, base::kRelaxed);  // before the value, like the GPU
+    const std::uint64_t before = base::exchange(object.value, value, base::kSeqCst);
+    if (base::load(object.waiters, base::kSeqCst) == 0) return;
+    const std::uint64_t steps = value - before;
+    const std::uint32_t bits = value < before || steps >= 32
+                                   ? ~0U
+                                   : std::rotl(static_cast<std::uint32_t>((1ULL << steps) - 1),
+                                               static_cast<int>((before + 1) % 32));
+    base::futex_wake(base::low_word(object.value), bits);
+}
+
+Result<std::uint64_t> SyncObject::wait(std::uint64_t target, const WaitOptions& options) const {
+    auto& object = object_at(object_);
+    const std::uint64_t deadline = client::deadline_of(options);
+    if (const auto value = client::spin_for(object, target, static_cast<std::uint64_t>(options.spin.count())))
+        return *value;
+    if (const auto value = client::sleep_for(object, target, deadline)) return *value;
+    return std::unexpected(client::wait_timed_out(object, target));
+}
+
+WaitStats SyncObject::stats() { return thread_stats; }
+
+namespace client {
+
+std::uint64_t deadline_of(const WaitOptions& options) {
+    if (!options.timeout) return 0;
+    const auto timeout = options.timeout->count();
+    return base::monotonic_ns() + (timeout > 0 ? static_cast<std::uint64_t>(timeout) : 0);
+}
+
+Error wait_timed_out(const uapi::belfry_sync_object64& object, std::uint64_t target) {
+    return {.code = ETIMEDOUT,
+            .message = fmt::format("timed out waiting for a sync object to reach {}: it is at {}", target,
+                                   base::load(object.value, base::kRelaxed))};
+}
+
+}  // namespace client
+}  // namespace belfry
