@@ -29,7 +29,9 @@ namespace {
 using base::Fd;
 
 std::unexpected<ConnectError> because(const std::string& what, int error = errno) {
-    return std::unexpected(ConnectError{.error = error, .message = what + ": " + std::strerror(error)});
+    const char* const why = ::strerrordesc_np(error);  // unlike strerror() for any thread
+    return std::unexpected(
+        ConnectError{.error = error, .message = what + ": " + (why != nullptr ? why : "unknown error")});
 }
 
 std::optional<sockaddr_un> address_of(const std::string& path) {

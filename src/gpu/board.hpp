@@ -46,7 +46,7 @@ struct Board {
 class Host {
   public:
     virtual ~Host() = default;
-    /// An unmasked interrupt bit rose. GPU actor; must not call back.
+    /// An unmasked interrupt bit rose: GPU actor; or one that stood was unmasked: driver actor. Must not call back.
     virtual void interrupt() = 0;
     /// A register write wants the GPU to look, should it sleep. Driver actor.
     virtual void attention() = 0;

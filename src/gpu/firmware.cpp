@@ -87,7 +87,6 @@ void Firmware::boot() {
     }
     booted_ = true;
     halted_ = false;
-    port_.raise_job_interrupt(kJobIntGlobal);
 }
 
 void Firmware::reset() {
@@ -96,7 +95,7 @@ void Firmware::reset() {
 }
 
 void Firmware::driver_doorbell() {
-    if (!booted_) return;
+    if (!booted_ || halted_) return;
     auto& control = block<GlobalControl>(0);
     auto& input = block<GlobalInput>(control.input_va - static_cast<std::uint32_t>(kSharedBase));
     auto& output = block<GlobalOutput>(control.output_va - static_cast<std::uint32_t>(kSharedBase));
@@ -109,7 +108,7 @@ void Firmware::driver_doorbell() {
         base::store(output.ack, ack ^ done, kRelease);
         if ((done & base::load(input.ack_irq_mask, kRelaxed)) != 0) port_.raise_job_interrupt(kJobIntGlobal);
     }
-    if ((req & kGlbHalt) != 0 && !halted_) {
+    if ((req & kGlbHalt) != 0) {
         halted_ = true;
         return;
     }
@@ -142,7 +141,7 @@ void Firmware::address_space_disabled(std::uint32_t number) {
 }
 
 std::uint32_t Firmware::run_slice() {
-    if (runnable_slots_ == 0 || halted_) return 0;
+    if (!has_runnable()) return 0;
     // The next runnable slot after the one that ran last, round the ring.
     const std::uint32_t after = turn_ + 1 < 32 ? runnable_slots_ & ~0U << (turn_ + 1) : 0;
     turn_ = static_cast<unsigned>(std::countr_zero(after != 0 ? after : runnable_slots_));

@@ -57,7 +57,7 @@ class Firmware {
     Firmware(const FirmwareConfig& config, std::span<std::byte> shared, FirmwarePort& port);
     ~Firmware();
 
-    /// Fills the control blocks and raises the global interrupt.
+    /// Fills the control blocks. The caller then tells the driver, by the global interrupt.
     void boot();
     /// Stops everything, forgets every group. The MCU is off then.
     void reset();
@@ -72,7 +72,7 @@ class Firmware {
 
     /// Runs one slice of the stream whose turn it is. Returns how many instructions that executed.
     std::uint32_t run_slice();
-    [[nodiscard]] bool has_runnable() const { return runnable_slots_ != 0; }
+    [[nodiscard]] bool has_runnable() const { return runnable_slots_ != 0 && !halted_; }
 
     /// For rigs: the stream as it stands.
     [[nodiscard]] const Stream& stream(unsigned slot, unsigned index) const;

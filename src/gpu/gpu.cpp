@@ -18,6 +18,8 @@ constexpr std::uint32_t reg(Reg r) { return static_cast<std::uint32_t>(r); }
 constexpr std::uint32_t kAsFirst = reg(as_reg(0, AsReg::transtab_lo));
 constexpr std::uint32_t kAsEnd = reg(as_reg(kAddressSpaces, AsReg::transtab_lo));
 constexpr std::uint32_t kBlockAlign = 64;
+/// The uAPI refuses flush ids with any of the bits 30:24 (facts/uapi.md 1.13), so the counter wraps before them.
+constexpr std::uint32_t kFlushIdMask = 0x00ff'ffff;
 
 struct Constant {
     Reg reg;
@@ -72,6 +74,7 @@ bool Gpu::prepare_sleep() {
     // Dekker with client and driver, who store a doorbell or latch, fence, and read need_wakeup or asleep_.
     base::full_fence();
     bool work = attention_.load(kSeqCst) && take_latched();
+    base::full_fence();  // for pages that this has bound, and marked, only now
     work |= poll_doorbells();
     return !(work || firmware_.has_runnable() || attention_.load(kSeqCst));
 }
@@ -105,6 +108,7 @@ bool Gpu::take_latched() {
     if (control != kMcuControlDisable && status == kMcuStatusDisabled) {
         firmware_.boot();
         mcu_status_.store(kMcuStatusEnabled, kRelease);
+        raise(job_, kJobIntGlobal);
     } else if (control == kMcuControlDisable && status != kMcuStatusDisabled) {
         firmware_.reset();
         mcu_status_.store(kMcuStatusDisabled, kRelease);
@@ -209,7 +213,7 @@ std::uint32_t Gpu::read(Reg address) {
         case Reg::mmu_int_stat:    return mmu_.raw.load(kAcquire) & mmu_.mask.load(kRelaxed);
         case Reg::mcu_control:     return mcu_control_.load(kRelaxed);
         case Reg::mcu_status:      return mcu_status_.load(kAcquire);
-        case Reg::latest_flush_id: return latest_flush_id_.load(kRelaxed);
+        case Reg::latest_flush_id: return latest_flush_id_.load(kRelaxed) & kFlushIdMask;
         case Reg::timestamp_lo:    return static_cast<std::uint32_t>(host_.timestamp());
         case Reg::timestamp_hi:    return static_cast<std::uint32_t>(host_.timestamp() >> 32);
         case Reg::cycle_count_lo:  return static_cast<std::uint32_t>(published_cycles_.load(kRelaxed));

@@ -29,7 +29,7 @@ class Gpu final : public Mmio, private FirmwarePort {
     /// or may be more to do.
     bool step();
     /// Announces sleep to clients (need_wakeup) and to the driver, and looks at everything once more. False: do
-    /// not sleep, there is work.
+    /// not sleep, there is work. woke() follows either way.
     bool prepare_sleep();
     void woke();
     /// Whether some client could ring without anybody waking a sleeping GPU: then sleep is bounded by the runner.

@@ -99,7 +99,10 @@ void GroupSlot::start(bool resume) {
     address_space_ = base::load(input_->config, kRelaxed);
     const std::uint64_t buffer = base::load(input_->suspend_buf, kRelaxed);
     for (unsigned i = 0; i < streams_.size(); ++i) {
-        if ((base::load(blocks_[i].input->req, kAcquire) & kStreamStateMask) != kStreamStart) continue;
+        if ((base::load(blocks_[i].input->req, kAcquire) & kStreamStateMask) != kStreamStart) {
+            acknowledge_stream(i, kStreamStop);  // also of a group that had the slot before
+            continue;
+        }
         if (!resume) {
             start_stream(i, nullptr);
             continue;
@@ -134,12 +137,12 @@ void GroupSlot::start_stream(unsigned index, const StreamState* saved) {
     started_ |= bit(index);
     current_ = index;
     doorbell_ids_[index] = base::load(input.config, kRelaxed) >> 8 & 0xff;
-    StreamOutput& output = *blocks_[index].output;
-    base::store(output.ack, (base::load(output.ack, kRelaxed) & ~kStreamStateMask) | kStreamStart, kRelease);
+    acknowledge_stream(index, kStreamStart);
     const bool sound = config.input != nullptr && config.output != nullptr &&
                        std::has_single_bit(config.ring_bytes) && config.ring_bytes % (1U << kPageShift) == 0 &&
                        config.ring_base % (1U << kPageShift) == 0 &&
-                       (config.trace_bytes == 0 || std::has_single_bit(config.trace_bytes));
+                       (config.trace_bytes == 0 ||
+                        (std::has_single_bit(config.trace_bytes) && (config.trace_base | config.trace_bytes) % 4 == 0));
     if (!sound) {
         report_fatal({.type = csf::Exception::cs_config_fault, .info = config.ring_base, .place = {}});
         return;
@@ -172,24 +175,31 @@ void GroupSlot::terminate() {
 }
 
 void GroupSlot::look_at_stream(unsigned index) {
-    const std::uint32_t req = base::load(blocks_[index].input->req, kAcquire);
-    StreamOutput& output = *blocks_[index].output;
-    const std::uint32_t asked = req & kStreamStateMask;
+    const StreamInput& input = *blocks_[index].input;
+    const std::uint32_t asked = base::load(input.req, kAcquire) & kStreamStateMask;
     const bool started = (started_ & bit(index)) != 0;
+    const bool heard = (base::load(input.ack_irq_mask, kRelaxed) & kStreamStateMask) != 0;
     if (asked == kStreamStart && !started) {
         start_stream(index, nullptr);
+        if (heard) firmware_.port_.raise_job_interrupt(bit(index_));
     } else if (asked == kStreamStop && started) {
         streams_[index].stop();
         started_ &= ~bit(index);
-        base::store(output.ack, (base::load(output.ack, kRelaxed) & ~kStreamStateMask) | kStreamStop, kRelease);
+        acknowledge_stream(index, kStreamStop);
         note(index);
-        firmware_.port_.raise_job_interrupt(bit(index_));
+        if (heard) firmware_.port_.raise_job_interrupt(bit(index_));
     } else if (started) {
         current_ = index;
         streams_[index].look();
         note(index);
     }
     check_idle();
+}
+
+/// The stream has reached the state that was asked for.
+void GroupSlot::acknowledge_stream(unsigned index, std::uint32_t state) {
+    std::uint32_t& ack = blocks_[index].output->ack;
+    base::store(ack, (base::load(ack, kRelaxed) & ~kStreamStateMask) | state, kRelease);
 }
 
 bool GroupSlot::user_doorbell(std::uint32_t id) {

@@ -53,6 +53,7 @@ class GroupSlot final : public StreamPort {
     void terminate();
     void look_at_stream(unsigned index);
     void start_stream(unsigned index, const StreamState* saved);
+    void acknowledge_stream(unsigned index, std::uint32_t state);
     void stopped();
     void note(unsigned index);
     void check_idle();

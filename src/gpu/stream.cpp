@@ -49,7 +49,8 @@ bool satisfied(Condition condition, std::uint64_t value, std::uint64_t reference
     }
 }
 
-/// The futex bits of all targets that a step from `before` to `after` passes (docs/architecture.md, "Waits").
+/// The futex bits of all targets that a step from `before` to `after` passes (docs/architecture.md, "Waits"); 0 if
+/// the value stays.
 std::uint32_t wake_bits(std::uint64_t before, std::uint64_t after) {
     const std::uint64_t steps = after - before;
     // A step down, or one over 32 targets or more, may satisfy a waiter on any bit.
@@ -73,7 +74,11 @@ void Stream::start(const StreamConfig& config) {
     base::store(config.output->active, 1, kRelease);
     // ACTIVE before INSERT: a client whose INSERT is not seen here reads ACTIVE after it, and rings.
     base::full_fence();
-    look();
+    // With a word that straddles the ring's pages nothing could ever be fetched.
+    if (state_.extract % kInstructionBytes != 0)
+        fail(Exception::cs_config_fault, state_.extract, here(0));
+    else
+        look();
 }
 
 void Stream::resume(const StreamConfig& config, const StreamState& saved) {
@@ -90,6 +95,7 @@ void Stream::resume(const StreamConfig& config, const StreamState& saved) {
 
 void Stream::stop() {
     if (config_.output != nullptr) base::store(config_.output->active, 0, kRelease);
+    config_ = {};  // its pages are the driver's again, and may be another slot's soon
     state_.status = StreamStatus::stopped;
     waiting_on_ = nullptr;
 }
@@ -137,9 +143,9 @@ bool Stream::wake_if_waiting_for_progress() {
 
 void Stream::end_by_bus_fault() {
     if (state_.status == StreamStatus::stopped || state_.status == StreamStatus::fatal) return;
+    // Who did nothing wrong has no place to show: so the driver tells the culprit.
     const bool culprit = state_.status == StreamStatus::faulted;
-    fail(Exception::cs_bus_fault, culprit ? port_->address_space().fault().address : 0,
-         culprit ? culprit_ : here(0));
+    fail(Exception::cs_bus_fault, culprit ? state_.fault_address : 0, culprit ? state_.culprit : Place{});
 }
 
 std::uint32_t Stream::busy_scoreboards() const {
@@ -157,11 +163,11 @@ std::uint64_t Stream::address_of(const Frame& frame) const {
 const std::uint64_t* Stream::fetch(std::uint64_t address) {
     AddressSpace& space = port_->address_space();
     if (address >> kPageShift != fetch_page_ || fetch_generation_ != space.generation()) {
-        const std::byte* const page = space.translate(address & ~(kPageBytes - 1), kFetch);
-        if (page == nullptr) return nullptr;
+        const std::byte* const host = space.translate(address, kFetch);
+        if (host == nullptr) return nullptr;
         fetch_page_ = address >> kPageShift;
         fetch_generation_ = space.generation();
-        fetch_host_ = page;
+        fetch_host_ = host - address % kPageBytes;
     }
     return reinterpret_cast<const std::uint64_t*>(fetch_host_ + address % kPageBytes);
 }
@@ -312,6 +318,10 @@ Stream::Step Stream::execute(std::uint64_t word) {
         case Op::flush_cache2: {
             // Memory is coherent: the flush is its scoreboard step, and counts for LATEST_FLUSH_ID.
             if (!is_register(get<Op::flush_cache2, Arg::flush_id>(word))) return invalid(word);
+            for (const std::uint64_t mode : {get<Op::flush_cache2, Arg::l2_mode>(word),
+                                             get<Op::flush_cache2, Arg::lsc_mode>(word),
+                                             get<Op::flush_cache2, Arg::other_mode>(word)})
+                if (mode > static_cast<std::uint64_t>(csf::FlushMode::clean_invalidate)) return invalid(word);
             InFlight op{.kind = InFlight::Kind::flush};
             if (!take_deferral<Op::flush_cache2>(word, op)) return invalid(word);
             op.place = here(word);
@@ -488,6 +498,12 @@ Stream::Step Stream::execute_sync_wait(std::uint64_t word) {
         error = base::load(sync.error, kRelaxed);
     }
     if (!satisfied(condition, value, reference)) {
+        // What is in flight goes on while the stream stands, and may be the very update that it waits for: then
+        // look again, since nobody else's update might ever come.
+        const std::uint32_t in_flight = state_.in_flight_count;
+        complete(kAllSlots);
+        if (state_.status != StreamStatus::running) return Step::stop;
+        if (state_.in_flight_count != in_flight) return execute_sync_wait(word);
         waiting_on_ = host;
         return block({.reason = BlockedReason::sync,
                       .condition = condition,
@@ -589,11 +605,7 @@ bool Stream::complete(std::uint32_t slots) {
             const bool wanted = (slots >> op.signal & 1U) != 0;
             const std::uint32_t waits_for = op.wait & busy;
             if (wanted && waits_for == 0) {
-                if (!perform(op)) {
-                    // What is left is void: the stream has ended.
-                    state_.in_flight_count = 0;
-                    return false;
-                }
+                if (!perform(op)) return false;  // the stream has ended, and what is left is void
                 changed = true;
                 continue;
             }
@@ -673,8 +685,8 @@ bool Stream::perform_sync(const InFlight& op) {
         // with waiters, which count themselves, fence, and read the value again.
         const std::uint64_t before =
             add ? base::fetch_add(sync.value, data, kSeqCst) : base::exchange(sync.value, data, kSeqCst);
-        if (base::load(sync.waiters, kSeqCst) != 0)
-            port_->wake(base::low_word(sync.value), wake_bits(before, add ? before + data : data));
+        const std::uint32_t bits = wake_bits(before, add ? before + data : data);
+        if (base::load(sync.waiters, kSeqCst) != 0 && bits != 0) port_->wake(base::low_word(sync.value), bits);
     } else {
         auto& sync = *reinterpret_cast<uapi::belfry_sync_object32*>(host);
         base::store(sync.error, error, kRelaxed);
@@ -736,6 +748,7 @@ Stream::Step Stream::invalid(std::uint64_t word) { return fail(Exception::cs_ins
 
 Stream::Step Stream::fail(Exception type, std::uint64_t info, const Place& place) {
     state_.status = StreamStatus::fatal;
+    state_.in_flight_count = 0;  // nothing on behalf of a stream that has ended
     waiting_on_ = nullptr;
     if (config_.output != nullptr) publish_extract(state_.frames[0].next);
     port_->report_fatal({.type = type, .info = info, .place = place});
@@ -752,7 +765,9 @@ void Stream::raise_recoverable(const StreamException& exception) {
 
 Stream::Step Stream::mmu_fault(const Place& place) {
     state_.status = StreamStatus::faulted;
-    culprit_ = place;
+    state_.in_flight_count = 0;
+    state_.culprit = place;
+    state_.fault_address = port_->address_space().fault().address;
     waiting_on_ = nullptr;
     publish_extract(state_.frames[0].next);
     port_->report_mmu_fault(port_->address_space().fault());

@@ -100,6 +100,8 @@ struct StreamState {
     std::uint32_t handler_bytes;
     std::uint32_t handler_type;
     std::uint64_t trace_offset;
+    Place culprit;                // of the MMU fault, while `faulted`
+    std::uint64_t fault_address;  // likewise
     std::array<InFlight, kInFlightMax> in_flight;
 };
 static_assert(std::is_trivially_copyable_v<StreamState>);
@@ -230,7 +232,6 @@ class Stream {
     const std::byte* fetch_host_ = nullptr;
     // The sync object that the stream waits for, while it does; void as above.
     const std::byte* waiting_on_ = nullptr;
-    Place culprit_{};             // of the MMU fault, while `faulted`
     std::uint64_t executed_ = 0;  // in this slice
 };
 

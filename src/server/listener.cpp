@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -33,12 +32,12 @@ base::Fd new_socket() {
     return base::Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
-/// Whether somebody accepts connections there.
+/// Whether somebody accepts connections there. In doubt yes: only a refusal proves that a socket is stale.
 bool answers(const sockaddr_un& address) {
     const base::Fd probe = new_socket();
+    if (!probe) return true;
     if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return true;
-    // EAGAIN: the backlog is full, so there is one.
-    return errno == EAGAIN || errno == EINPROGRESS;
+    return errno != ECONNREFUSED && errno != ENOENT;
 }
 
 }  // namespace
@@ -67,7 +66,8 @@ std::expected<ListeningSocket, std::string> ListeningSocket::bind(const std::str
         if (!S_ISSOCK(status.st_mode))
             return std::unexpected("'" + path + "' exists and is not a socket: refusing to replace it");
         if (answers(address)) return std::unexpected("another server already answers at '" + path + "'");
-        if (::unlink(path.c_str()) != 0) return because("cannot remove the stale socket '" + path + "'");
+        if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+            return because("cannot remove the stale socket '" + path + "'");
     }
 
     base::Fd fd = new_socket();

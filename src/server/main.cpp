@@ -1,8 +1,6 @@
 // belfryd: the driver process.
 
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -14,18 +12,9 @@
 #include <spdlog/spdlog.h>
 
 #include "server/server.hpp"
+#include "uapi/wire.hpp"
 
 namespace {
-
-/// As in the client library: where a program without other instructions looks for a daemon.
-std::string default_socket_path() {
-    if (const char* const runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr && *runtime != '\0')
-        return std::string(runtime) + "/belfry.sock";
-    const std::string user = std::to_string(::getuid());
-    const std::string run = "/run/user/" + user;
-    if (::access(run.c_str(), W_OK) == 0) return run + "/belfry.sock";
-    return "/tmp/belfry-" + user + "/belfry.sock";
-}
 
 /// Every buffer and group is some descriptors; the soft limit of 1024 is for programs that use select().
 void raise_descriptor_limit() {
@@ -41,13 +30,13 @@ int main(int argc, char** argv) {
     using namespace belfry;
 
     CLI::App app{"belfryd: a GPU with user-mode submission, in user space. Programs reach it by libbelfry."};
-    std::string socket_path = default_socket_path();
+    std::string socket_path;
     int listen_fd = -1;
     bool is_private = false;
     bool verbose = false;
     server::ServerOptions options;
-    app.add_option("--socket", socket_path, "Path of the socket to listen on (made with mode 0600)")
-        ->capture_default_str();
+    app.add_option("--socket", socket_path, "Path of the socket to listen on, made with mode 0600 (default: belfry.sock in "
+                                           "$XDG_RUNTIME_DIR, in /run/user/UID, or in /tmp/belfry-UID)");
     app.add_option("--group-slots", options.firmware.group_slots, "Group slots of the GPU")
         ->check(CLI::Range(1, 16))
         ->capture_default_str();
@@ -65,6 +54,14 @@ int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
 
+    if (socket_path.empty() && listen_fd < 0) {
+        auto usual = uapi::default_socket_path();
+        if (!usual) {
+            spdlog::error("{}", usual.error());
+            return EXIT_FAILURE;
+        }
+        socket_path = *usual;
+    }
     auto socket = listen_fd >= 0
                       ? server::ListeningSocket::adopt(base::Fd(listen_fd),
                                                        is_private ? server::ListeningSocket::Name::remove_with_directory

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <spdlog/spdlog.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 namespace belfry::server {

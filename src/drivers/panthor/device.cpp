@@ -31,6 +31,7 @@ Device::Device(const gpu::Board& board)
       scheduler_(firmware_, mmu_, board.mmio, timers_) {}
 
 Device::~Device() {
+    scheduler_.gpu_gone();
     board_.mmio.write(Reg::job_int_mask, 0);
     board_.mmio.write(Reg::mmu_int_mask, 0);
     board_.mmio.write(Reg::mcu_control, gpu::kMcuControlDisable);

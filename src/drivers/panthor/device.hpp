@@ -30,6 +30,7 @@ namespace belfry::panthor {
 class Device {
   public:
     explicit Device(const gpu::Board& board);
+    /// The GPU must not run any more: what it could still touch is freed here.
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;

@@ -43,6 +43,7 @@ enum class GroupEvent : std::uint8_t {
     terminate_asked,  ///< it can run no more, and is on a slot
     terminate_acked,
     gave_up,          ///< it can run no more, and is off slot
+    gpu_gone,         ///< the device goes, and the GPU has been stopped
 };
 struct GroupStep {
     GroupState from;
@@ -57,6 +58,9 @@ inline constexpr GroupStep kGroupSteps[] = {
     {GroupState::starting, GroupEvent::start_acked, GroupState::resident},
     {GroupState::resident, GroupEvent::terminate_asked, GroupState::terminating},
     {GroupState::terminating, GroupEvent::terminate_acked, GroupState::dead},
+    {GroupState::starting, GroupEvent::gpu_gone, GroupState::dead},
+    {GroupState::resident, GroupEvent::gpu_gone, GroupState::dead},
+    {GroupState::terminating, GroupEvent::gpu_gone, GroupState::dead},
 };
 constexpr std::optional<GroupState> next(GroupState from, GroupEvent event) {
     for (const GroupStep& step : kGroupSteps)

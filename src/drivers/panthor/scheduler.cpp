@@ -184,6 +184,17 @@ void Scheduler::acknowledged(unsigned index) {
     }
 }
 
+void Scheduler::gpu_gone() {
+    for (GroupPtr& slot : slots_) {
+        const GroupPtr group = std::exchange(slot, nullptr);
+        if (group == nullptr) continue;
+        group->answer_timer.cancel();
+        mmu_.deactivate(group->vm());
+        group->slot.reset();
+        group->step(GroupEvent::gpu_gone);
+    }
+}
+
 void Scheduler::check_invariants() const {
     for (unsigned i = 0; i < slots_.size(); ++i) {
         if (slots_[i] == nullptr) continue;

@@ -39,6 +39,8 @@ class Scheduler {
     void end(Group& group);
     /// Looks at what the firmware has acknowledged for slot `index`.
     void acknowledged(unsigned index);
+    /// The GPU runs no more, and no firmware will answer: takes every group off its slot.
+    void gpu_gone();
     /// Grants free slots to runnable groups.
     void schedule();
 

@@ -1,0 +1,25 @@
+// The commands of `belfry`. Each prints its result and returns the exit code; what fails is said on standard error.
+#pragma once
+
+#include <string>
+
+namespace belfry::cli {
+
+struct CommonOptions {
+    std::string socket_path;  ///< empty: found, or a private belfryd is started
+    bool json = false;
+};
+
+struct DemoOptions {
+    std::string file;    ///< empty: a library of some MB that this program has loaded
+    std::string output;  ///< where the copy is written; empty: nowhere
+    unsigned processes = 4;
+};
+
+int run_info(const CommonOptions& common);
+int run_demo(const CommonOptions& common, const DemoOptions& options);
+int run_bench(const CommonOptions& common);
+/// `file` "-" is standard input.
+int run_disasm(const std::string& file);
+
+}  // namespace belfry::cli

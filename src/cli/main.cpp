@@ -1,0 +1,58 @@
+// belfry: shows, tries and measures.
+
+#include <cstdio>
+#include <cstdlib>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/failure.hpp"
+
+int main(int argc, char** argv) {
+    using namespace belfry::cli;
+
+    CLI::App app{"belfry: user-mode GPU submission, in user space"};
+    app.require_subcommand(1);
+    app.set_version_flag("--version", BELFRY_VERSION);
+    CommonOptions common;
+    const auto add_common = [&common](CLI::App* command) {
+        command->add_option("--socket", common.socket_path,
+                            "Socket of a running belfryd (default: $BELFRY_SOCKET, the usual place, or a private one)");
+        command->add_flag("--json", common.json, "Print JSON");
+    };
+
+    CLI::App* const info = app.add_subcommand("info", "Print the device, its limits, versions and load");
+    add_common(info);
+
+    DemoOptions demo_options;
+    CLI::App* const demo = app.add_subcommand(
+        "demo", "Copy a file through GPU buffers, in several processes with both ways of submission, and verify it");
+    add_common(demo);
+    demo->add_option("FILE", demo_options.file, "File to copy (default: a library of some MB)")->check(CLI::ExistingFile);
+    demo->add_option("--output", demo_options.output, "Write the copy to this file");
+    demo->add_option("--processes", demo_options.processes, "Processes; every second one submits in user mode")
+        ->check(CLI::Range(1, 64))
+        ->capture_default_str();
+
+    CLI::App* const bench =
+        app.add_subcommand("bench", "Measure the machine's limits and Belfry in one run, about 30 seconds");
+    add_common(bench);
+
+    std::string disasm_file;
+    CLI::App* const disasm = app.add_subcommand("disasm", "Print a command stream, one instruction a line");
+    disasm->add_option("FILE", disasm_file, "Stream of little-endian 64-bit words; - is standard input")->required();
+
+    CLI11_PARSE(app, argc, argv);
+    try {
+        if (info->parsed()) return run_info(common);
+        if (demo->parsed()) return run_demo(common, demo_options);
+        if (bench->parsed()) return run_bench(common);
+        return run_disasm(disasm_file);
+    } catch (const Failure& failure) {
+        fmt::print(stderr, "belfry: {}\n", failure.message);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "belfry: {}\n", error.what());
+    }
+    return EXIT_FAILURE;
+}
