@@ -111,6 +111,7 @@ void GroupSlot::start(bool resume) {
         if (!firmware_.copy_mcu(buffer + i * sizeof(StreamState), std::as_writable_bytes(std::span(&saved, 1)), false)) {
             started_ |= bit(i);
             current_ = i;
+            streams_[i].refuse();
             report_fatal({.type = csf::Exception::cs_config_fault, .info = buffer, .place = {}});
             continue;
         }
@@ -125,6 +126,7 @@ void GroupSlot::start_stream(unsigned index, const StreamState* saved) {
     const std::uint64_t user_input = base::load(input.ringbuf_input, kRelaxed);
     const std::uint64_t user_output = base::load(input.ringbuf_output, kRelaxed);
     StreamConfig config{
+        .space = &firmware_.port_.address_space(address_space_),
         .ring_base = base::load(input.ringbuf_base, kRelaxed),
         .ring_bytes = base::load(input.ringbuf_size, kRelaxed),
         .input = reinterpret_cast<uapi::belfry_user_input*>(
@@ -144,6 +146,7 @@ void GroupSlot::start_stream(unsigned index, const StreamState* saved) {
                        (config.trace_bytes == 0 ||
                         (std::has_single_bit(config.trace_bytes) && (config.trace_base | config.trace_bytes) % 4 == 0));
     if (!sound) {
+        streams_[index].refuse();
         report_fatal({.type = csf::Exception::cs_config_fault, .info = config.ring_base, .place = {}});
         return;
     }
@@ -363,8 +366,6 @@ void GroupSlot::write_status() {
     });
     base::store(output_->status_state, idle_ ? kGroupStatusIdle : 0, kRelaxed);
 }
-
-AddressSpace& GroupSlot::address_space() { return firmware_.port_.address_space(address_space_); }
 
 void GroupSlot::sync_updated(csf::Scope scope, const std::byte* host) {
     firmware_.sync_updated(scope, *this, host);

@@ -34,7 +34,6 @@ class GroupSlot final : public StreamPort {
     [[nodiscard]] bool idle() const { return idle_; }
     [[nodiscard]] const Stream& stream(unsigned index) const { return streams_[index]; }
 
-    AddressSpace& address_space() override;
     void sync_updated(csf::Scope scope, const std::byte* host) override;
     void wake(std::uint32_t& word, std::uint32_t bitset) override;
     void progress_changed() override;

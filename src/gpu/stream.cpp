@@ -161,7 +161,7 @@ std::uint64_t Stream::address_of(const Frame& frame) const {
 
 /// The instruction word at `address`; its page follows. Null on an MMU fault.
 const std::uint64_t* Stream::fetch(std::uint64_t address) {
-    AddressSpace& space = port_->address_space();
+    AddressSpace& space = *config_.space;
     if (address >> kPageShift != fetch_page_ || fetch_generation_ != space.generation()) {
         const std::byte* const host = space.translate(address, kFetch);
         if (host == nullptr) return nullptr;
@@ -334,7 +334,8 @@ Stream::Step Stream::execute(std::uint64_t word) {
             if (!take_deferral<Op::store_state>(word, op)) return invalid(word);
             op.state = static_cast<std::uint8_t>(get<Op::store_state, Arg::state>(word));
             op.address = pair(address) + static_cast<std::uint64_t>(get<Op::store_state, Arg::offset>(word));
-            return issue(op, word);
+            op.place = here(word);
+            return issue(op);
         }
         case Op::trace_point: {
             const auto first = get<Op::trace_point, Arg::base>(word);
@@ -343,8 +344,10 @@ Stream::Step Stream::execute(std::uint64_t word) {
             InFlight op{.kind = InFlight::Kind::trace};
             if (!take_deferral<Op::trace_point>(word, op)) return invalid(word);
             op.count = static_cast<std::uint8_t>(count);
-            std::copy_n(state_.registers.begin() + static_cast<std::ptrdiff_t>(first), count, op.data.begin());
-            return issue(op, word);
+            op.place = here(word);
+            SampledRegisters sampled{};
+            std::copy_n(state_.registers.begin() + static_cast<std::ptrdiff_t>(first), count, sampled.begin());
+            return issue(op, &sampled);
         }
         case Op::progress_store: {
             const auto src = get<Op::progress_store, Arg::src>(word);
@@ -440,12 +443,12 @@ Stream::Step Stream::execute_load_store(std::uint64_t word, bool store) {
     op.mask = mask;
     op.address = (pair(address) + static_cast<std::uint64_t>(offset)) & ~3ULL;
     op.place = here(word);
-    if (store) {
-        unsigned words = 0;
-        for (std::uint32_t left = mask; left != 0; left &= left - 1)
-            op.data[words++] = state_.registers[base_register + static_cast<unsigned>(std::countr_zero(left))];
-    }
-    return defer(op);
+    if (!store) return defer(op);
+    SampledRegisters sampled;  // as far as the mask goes
+    unsigned words = 0;
+    for (std::uint32_t left = mask; left != 0; left &= left - 1)
+        sampled[words++] = state_.registers[base_register + static_cast<unsigned>(std::countr_zero(left))];
+    return defer(op, &sampled);
 }
 
 Stream::Step Stream::execute_sync_update(std::uint64_t word) {
@@ -466,9 +469,9 @@ Stream::Step Stream::execute_sync_update(std::uint64_t word) {
     op.propagate = static_cast<std::uint8_t>(get<Op::sync_add64, Arg::error_propagate>(word));
     op.scope = static_cast<std::uint8_t>(scope);
     op.address = pair(address);
-    op.data[0] = state_.registers[data];
-    if (wide) op.data[1] = state_.registers[data + 1];
-    return issue(op, word);
+    op.value = wide ? pair(data) : state_.registers[data];
+    op.place = here(word);
+    return issue(op);
 }
 
 Stream::Step Stream::execute_sync_wait(std::uint64_t word) {
@@ -576,19 +579,20 @@ Stream::Step Stream::execute_exception_handler(std::uint64_t word) {
 }
 
 /// A class D instruction: at once if its wait mask is 0, else deferred.
-Stream::Step Stream::issue(InFlight op, std::uint64_t word) {
-    op.place = here(word);
-    if (op.wait != 0) return defer(op);
-    return perform(op) ? Step::next : Step::stop;
+Stream::Step Stream::issue(const InFlight& op, const SampledRegisters* sampled) {
+    if (op.wait != 0) return defer(op, sampled);
+    return perform(op, sampled) ? Step::next : Step::stop;
 }
 
-Stream::Step Stream::defer(const InFlight& op) {
+Stream::Step Stream::defer(const InFlight& op, const SampledRegisters* sampled) {
     if (state_.in_flight_count == kInFlightMax) {
         complete(kAllSlots);
         if (state_.status != StreamStatus::running) return Step::stop;
         if (state_.in_flight_count == kInFlightMax) return block({.reason = BlockedReason::deferred});
     }
-    state_.in_flight[state_.in_flight_count++] = op;
+    state_.in_flight[state_.in_flight_count] = op;
+    if (sampled != nullptr) state_.sampled[state_.in_flight_count] = *sampled;
+    ++state_.in_flight_count;
     return Step::next;
 }
 
@@ -601,11 +605,11 @@ bool Stream::complete(std::uint32_t slots) {
         const std::uint32_t busy = busy_scoreboards();
         unsigned kept = 0;
         for (unsigned i = 0; i < state_.in_flight_count; ++i) {
-            InFlight& op = state_.in_flight[i];
+            const InFlight& op = state_.in_flight[i];
             const bool wanted = (slots >> op.signal & 1U) != 0;
             const std::uint32_t waits_for = op.wait & busy;
             if (wanted && waits_for == 0) {
-                if (!perform(op)) return false;  // the stream has ended, and what is left is void
+                if (!perform(op, &state_.sampled[i])) return false;  // the stream has ended, and what is left is void
                 changed = true;
                 continue;
             }
@@ -613,7 +617,10 @@ bool Stream::complete(std::uint32_t slots) {
                 slots |= waits_for;
                 changed = true;
             }
-            if (kept != i) state_.in_flight[kept] = op;
+            if (kept != i) {
+                state_.in_flight[kept] = op;
+                state_.sampled[kept] = state_.sampled[i];
+            }
             ++kept;
         }
         state_.in_flight_count = kept;
@@ -622,21 +629,21 @@ bool Stream::complete(std::uint32_t slots) {
     return true;
 }
 
-bool Stream::perform(InFlight& op) {
+bool Stream::perform(const InFlight& op, const SampledRegisters* sampled) {
     switch (op.kind) {
         case InFlight::Kind::load:
-        case InFlight::Kind::store:       return perform_access(op);
+        case InFlight::Kind::store:       return perform_access(op, sampled);
         case InFlight::Kind::sync_add:
         case InFlight::Kind::sync_set:    return perform_sync(op);
         case InFlight::Kind::store_state: return perform_store_state(op);
-        case InFlight::Kind::trace:       return perform_trace(op);
+        case InFlight::Kind::trace:       return perform_trace(op, *sampled);
         case InFlight::Kind::flush:       port_->flushed_caches(); return true;
     }
     return true;
 }
 
-bool Stream::perform_access(InFlight& op) {
-    AddressSpace& space = port_->address_space();
+bool Stream::perform_access(const InFlight& op, const SampledRegisters* sampled) {
+    AddressSpace& space = *config_.space;
     const bool store = op.kind == InFlight::Kind::store;
     std::uint64_t address = op.address;
     std::byte* host = nullptr;
@@ -651,7 +658,7 @@ bool Stream::perform_access(InFlight& op) {
         }
         auto& memory = *reinterpret_cast<std::uint32_t*>(host);
         if (store)
-            base::store(memory, op.data[word], kRelaxed);
+            base::store(memory, (*sampled)[word], kRelaxed);
         else
             state_.registers[op.base + static_cast<unsigned>(std::countr_zero(left))] =
                 base::load(memory, kRelaxed);
@@ -666,7 +673,7 @@ std::byte* Stream::sync_object(std::uint64_t address, bool wide, Access access, 
         fail(Exception::cs_bus_fault, address, place);
         return nullptr;
     }
-    std::byte* const host = port_->address_space().translate(address, access);
+    std::byte* const host = config_.space->translate(address, access);
     if (host == nullptr) mmu_fault(place);
     return host;
 }
@@ -678,22 +685,22 @@ bool Stream::perform_sync(const InFlight& op) {
     const std::uint32_t error = op.propagate != 0 ? state_.error : 0;
     if (op.wide != 0) {
         auto& sync = *reinterpret_cast<uapi::belfry_sync_object64*>(host);
-        const std::uint64_t data = op.data[0] | std::uint64_t{op.data[1]} << 32;
         // The error word comes first: a waiter that sees the value sees the error behind it.
         base::store(sync.error, error, kRelaxed);
         // Sequentially consistent: releases the error word, and is this side's store of the Dekker handshake
         // with waiters, which count themselves, fence, and read the value again.
         const std::uint64_t before =
-            add ? base::fetch_add(sync.value, data, kSeqCst) : base::exchange(sync.value, data, kSeqCst);
-        const std::uint32_t bits = wake_bits(before, add ? before + data : data);
+            add ? base::fetch_add(sync.value, op.value, kSeqCst) : base::exchange(sync.value, op.value, kSeqCst);
+        const std::uint32_t bits = wake_bits(before, add ? before + op.value : op.value);
         if (base::load(sync.waiters, kSeqCst) != 0 && bits != 0) port_->wake(base::low_word(sync.value), bits);
     } else {
         auto& sync = *reinterpret_cast<uapi::belfry_sync_object32*>(host);
         base::store(sync.error, error, kRelaxed);
+        const auto value = static_cast<std::uint32_t>(op.value);
         if (add)
-            base::fetch_add(sync.value, op.data[0], kSeqCst);
+            base::fetch_add(sync.value, value, kSeqCst);
         else
-            base::exchange(sync.value, op.data[0], kSeqCst);
+            base::exchange(sync.value, value, kSeqCst);
     }
     port_->sync_updated(static_cast<csf::Scope>(op.scope), host);
     return true;
@@ -704,7 +711,7 @@ bool Stream::perform_store_state(const InFlight& op) {
         fail(Exception::cs_bus_fault, op.address, op.place);
         return false;
     }
-    std::byte* const host = port_->address_space().translate(op.address, Access::write);
+    std::byte* const host = config_.space->translate(op.address, Access::write);
     if (host == nullptr) {
         mmu_fault(op.place);
         return false;
@@ -720,16 +727,16 @@ bool Stream::perform_store_state(const InFlight& op) {
     return true;
 }
 
-bool Stream::perform_trace(const InFlight& op) {
+bool Stream::perform_trace(const InFlight& op, const SampledRegisters& sampled) {
     if (config_.trace_bytes == 0) return true;
     for (unsigned i = 0; i < op.count; ++i) {
         const std::uint64_t address = config_.trace_base + (state_.trace_offset & (config_.trace_bytes - 1));
-        std::byte* const host = port_->address_space().translate(address, Access::write);
+        std::byte* const host = config_.space->translate(address, Access::write);
         if (host == nullptr) {
             mmu_fault(op.place);
             return false;
         }
-        base::store(*reinterpret_cast<std::uint32_t*>(host), op.data[i], kRelaxed);
+        base::store(*reinterpret_cast<std::uint32_t*>(host), sampled[i], kRelaxed);
         state_.trace_offset += 4;
     }
     return true;
@@ -767,10 +774,10 @@ Stream::Step Stream::mmu_fault(const Place& place) {
     state_.status = StreamStatus::faulted;
     state_.in_flight_count = 0;
     state_.culprit = place;
-    state_.fault_address = port_->address_space().fault().address;
+    state_.fault_address = config_.space->fault().address;
     waiting_on_ = nullptr;
     publish_extract(state_.frames[0].next);
-    port_->report_mmu_fault(port_->address_space().fault());
+    port_->report_mmu_fault(config_.space->fault());
     return Step::stop;
 }
 

@@ -61,9 +61,13 @@ struct InFlight {
     std::uint8_t count;  // trace: registers
     std::uint8_t pad[5];
     std::uint64_t address;
+    std::uint64_t value;  // sync: what is added or set
     Place place;
-    std::array<std::uint32_t, kRegistersPerAccess> data;
 };
+static_assert(sizeof(InFlight) == 48);
+
+/// The registers that a store or a trace point sampled, packed.
+using SampledRegisters = std::array<std::uint32_t, kRegistersPerAccess>;
 
 /// A buffer of instructions. In frame 0, the ring, positions are byte counters; elsewhere GPU addresses.
 struct Frame {
@@ -103,6 +107,7 @@ struct StreamState {
     Place culprit;                // of the MMU fault, while `faulted`
     std::uint64_t fault_address;  // likewise
     std::array<InFlight, kInFlightMax> in_flight;
+    std::array<SampledRegisters, kInFlightMax> sampled;  // of the operation with the same index
 };
 static_assert(std::is_trivially_copyable_v<StreamState>);
 
@@ -117,7 +122,6 @@ struct StreamException {
 class StreamPort {
   public:
     virtual ~StreamPort() = default;
-    virtual AddressSpace& address_space() = 0;
     /// A sync object at `host` was updated.
     virtual void sync_updated(csf::Scope scope, const std::byte* host) = 0;
     /// Wakes the CPU waiters of the 64-bit object at `word`.
@@ -136,6 +140,7 @@ class StreamPort {
 
 /// Where the stream's memory lies, from the driver's input block; translated once, at start.
 struct StreamConfig {
+    AddressSpace* space;
     std::uint64_t ring_base;  // GPU address, page aligned
     std::uint32_t ring_bytes;
     uapi::belfry_user_input* input;    // client-writable
@@ -151,6 +156,8 @@ class Stream {
     /// Starts from nothing, fetching at EXTRACT_INIT; or goes on with what save() gave.
     void start(const StreamConfig& config);
     void resume(const StreamConfig& config, const StreamState& saved);
+    /// Ends before it has started; the caller has told the driver why.
+    void refuse() { state_ = {.status = StreamStatus::fatal}; }
     /// Completes what can complete, stops, and clears ACTIVE. All writes on behalf of the stream are done then.
     void stop();
     /// What SUSPEND saves; the stream is then stopped.
@@ -198,14 +205,14 @@ class Stream {
     Step execute_progress_wait(std::uint64_t word);
     Step execute_exception_handler(std::uint64_t word);
 
-    Step issue(InFlight op, std::uint64_t word);
-    Step defer(const InFlight& op);
+    Step issue(const InFlight& op, const SampledRegisters* sampled = nullptr);
+    Step defer(const InFlight& op, const SampledRegisters* sampled = nullptr);
     bool complete(std::uint32_t slots);
-    bool perform(InFlight& op);
-    bool perform_access(InFlight& op);
+    bool perform(const InFlight& op, const SampledRegisters* sampled);
+    bool perform_access(const InFlight& op, const SampledRegisters* sampled);
     bool perform_sync(const InFlight& op);
     bool perform_store_state(const InFlight& op);
-    bool perform_trace(const InFlight& op);
+    bool perform_trace(const InFlight& op, const SampledRegisters& sampled);
     std::byte* sync_object(std::uint64_t address, bool wide, Access access, const Place& place);
 
     Step block(const Blocked& blocked);
