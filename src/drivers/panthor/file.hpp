@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <unordered_set>
 
 #include "belfry/uapi/panthor_drm.h"
 #include "drm/buffer.hpp"
@@ -57,6 +58,7 @@ class File final : public drm::File {
 
     Device& device_;
     drm::HandleTable<drm::BufferPtr> buffers_;
+    std::unordered_set<const drm::Buffer*> mappable_;  // the buffers of those handles
     drm::HandleTable<std::shared_ptr<Vm>> vms_{{.first = 1, .last = 32, .when_full = Errno::busy}};
     drm::HandleTable<std::shared_ptr<Group>> groups_{{.first = 1, .last = 128, .when_full = Errno::busy}};
     drm::SyncobjTable syncobjs_;

@@ -223,8 +223,9 @@ Result<void> File::bo_create(Call& call) {
                                      .exclusive_vm = exclusive_vm});
     if (!buffer) return std::unexpected(buffer.error());
     const std::uint64_t bytes = (*buffer)->size();
-    const auto handle = buffers_.insert(std::move(*buffer));
+    const auto handle = buffers_.insert(*buffer);
     if (!handle) return std::unexpected(handle.error());
+    mappable_.insert(buffer->get());
     args.size = bytes;
     args.handle = *handle;
     return {};
@@ -243,7 +244,9 @@ Result<void> File::bo_mmap_offset(Call& call) {
 }
 
 Result<void> File::gem_close(Call& call) {
-    if (!buffers_.remove(call.args<drm_gem_close>().handle)) return kInvalid;
+    const auto buffer = buffers_.remove(call.args<drm_gem_close>().handle);
+    if (!buffer) return kInvalid;
+    mappable_.erase(buffer->get());
     return {};
 }
 
@@ -369,9 +372,7 @@ Result<std::vector<drm::MapSegment>> File::mmap(const drm::MapRequest& request) 
 
     const drm::BufferPtr buffer = device_.mmap_offsets().find(request.offset);
     if (buffer == nullptr) return kInvalid;
-    bool open_here = false;
-    buffers_.for_each([&](std::uint32_t, const drm::BufferPtr& held) { open_here |= held == buffer; });
-    if (!open_here) return std::unexpected(Errno::access);
+    if (!mappable_.contains(buffer.get())) return std::unexpected(Errno::access);
     const std::uint64_t bytes = base::round_up_to_page(request.bytes);
     if (bytes > buffer->size()) return kInvalid;
     return std::vector{drm::MapSegment{
