@@ -1,9 +1,10 @@
 // The smallest user-mode job: the GPU stores 42, adds one to a sync object, and the program is woken.
 
-#include <belfry/belfry.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+
+#include <belfry/belfry.hpp>
 
 namespace {
 

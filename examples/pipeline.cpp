@@ -1,12 +1,13 @@
-// Many small user-mode jobs: each stores a word and counts itself. Run it under `strace -c -f` with different numbers of
-// jobs: the count of system calls stays what it is (docs/performance.md).
+// Many small user-mode jobs: each stores a word and counts itself. Run it under `strace -c -f` with different
+// numbers of jobs: the count of system calls stays what it is (docs/performance.md).
 //
 //   pipeline [JOBS]
 
-#include <belfry/belfry.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+
+#include <belfry/belfry.hpp>
 
 namespace {
 
@@ -41,12 +42,14 @@ Result<std::uint64_t> run(std::uint64_t batches) {
         for (std::size_t job = 0; job < kBatch; ++job)
             jobs->store_multiple(r(6), 0b1, d(4)).wait(slots(0)).sync_add64(d(0), d(2));
         if (const auto rung = queue.submit(*jobs); !rung) return std::unexpected(rung.error());
-        // The busy path: look until it is done. (Done waiting here, queue.begin() never has to sleep for room.)
+        // The busy path: look until it is done. (Done waiting here, queue.begin() never has to sleep for
+        // room.)
         while (done->value() < i * kBatch) {
         }
     }
     std::printf("%llu jobs, %llu requests to the driver in all, %llu wake-ups of the GPU\n",
-                static_cast<unsigned long long>(done->value()), static_cast<unsigned long long>(device->requests()),
+                static_cast<unsigned long long>(done->value()),
+                static_cast<unsigned long long>(device->requests()),
                 static_cast<unsigned long long>(queue.gpu_wake_ups()));
     return done->value();
 }

@@ -14,15 +14,16 @@ namespace belfry {
 class Device;
 class Vm;
 
-/// Move-only. Destroying it unmaps it from this process and closes the handle; where it is mapped in a VM, the GPU
-/// goes on seeing it until it is unmapped there.
+/// Move-only. Destroying it unmaps it from this process and closes the handle; where it is mapped in a VM,
+/// the GPU goes on seeing it until it is unmapped there.
 class BELFRY_EXPORT Buffer {
   public:
     Buffer(Buffer&&) noexcept;
     Buffer& operator=(Buffer&&) noexcept;
     ~Buffer();
 
-    /// The memory, as this process sees it. The GPU may write it at any time; see SyncObject for how to know when.
+    /// The memory, as this process sees it. The GPU may write it at any time; see SyncObject for how to know
+    /// when.
     [[nodiscard]] std::span<std::byte> bytes() const;
     [[nodiscard]] std::uint64_t size() const { return bytes().size(); }
     /// The same memory as 64-bit words, for a CommandWriter.

@@ -1,8 +1,8 @@
 // Device: a connection to the driver; where buffers, VMs and syncobjs come from.
 //
 // A Device is one open DRM file. Handles are cheap references to it: what they name lives until the handle is
-// destroyed, and the file until the last of them is. All methods may be called by any thread. After fork() a child
-// may go on using what it inherited; both then work on the same file.
+// destroyed, and the file until the last of them is. All methods may be called by any thread. After fork() a
+// child may go on using what it inherited; both then work on the same file.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct Connection;
 }
 
 struct OpenOptions {
-    /// Socket of a running belfryd. Empty: $BELFRY_SOCKET; without that the default path, and if nobody answers
-    /// there a private belfryd is started, which ends with its last client.
+    /// Socket of a running belfryd. Empty: $BELFRY_SOCKET; without that the default path, and if nobody
+    /// answers there a private belfryd is started, which ends with its last client.
     std::string socket_path;
 };
 
@@ -34,9 +34,9 @@ struct DeviceInfo {
     int driver_minor = 0;
     int driver_patchlevel = 0;
     std::uint32_t gpu_id = 0;
-    std::uint32_t group_slots = 0;        ///< groups that can be on the GPU at a time
-    std::uint32_t streams_per_group = 0;  ///< queues of a group
-    std::uint32_t registers = 0;          ///< of a command stream, 32 bits each
+    std::uint32_t group_slots = 0;            ///< groups that can be on the GPU at a time
+    std::uint32_t streams_per_group = 0;      ///< queues of a group
+    std::uint32_t registers = 0;              ///< of a command stream, 32 bits each
     std::uint32_t unpreserved_registers = 0;  ///< the last ones; kernel-mode jobs lose them
     std::uint32_t scoreboard_slots = 0;
     std::uint32_t va_bits = 0;
@@ -73,8 +73,8 @@ class BELFRY_EXPORT Device {
 
     /// Where it is connected to. A child process that has it as $BELFRY_SOCKET meets the same belfryd.
     [[nodiscard]] const std::string& socket_path() const;
-    /// How often this process has asked the driver for something through this file. User-mode submission and native
-    /// waits do not.
+    /// How often this process has asked the driver for something through this file. User-mode submission and
+    /// native waits do not.
     [[nodiscard]] std::uint64_t requests() const;
 
   private:

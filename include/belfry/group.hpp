@@ -1,9 +1,9 @@
 // Group and Queue: command streams that run on the GPU, submitted by the driver or by the program itself.
 //
-// A group is scheduled as one: it has a group slot of the GPU with all its queues, or none. With user submission the
-// program writes commands into a queue's ring and rings its doorbell; no request is made and no system call, except
-// when the group has no slot (a kick) or the GPU sleeps. With kernel-mode submission the driver does it, in a
-// request, and its fences go into syncobjs.
+// A group is scheduled as one: it has a group slot of the GPU with all its queues, or none. With user
+// submission the program writes commands into a queue's ring and rings its doorbell; no request is made and
+// no system call, except when the group has no slot (a kick) or the GPU sleeps. With kernel-mode submission
+// the driver does it, in a request, and its fences go into syncobjs.
 #pragma once
 
 #include <chrono>
@@ -55,18 +55,19 @@ class BELFRY_EXPORT Queue {
     Queue& operator=(Queue&&) noexcept;
     ~Queue();
 
-    /// Room for `words` instructions in the ring, where they are written and later executed. Waits while the ring is
-    /// full, as long as the GPU makes room: that is back-pressure, not an error. Fails if the group has ended
-    /// (ECANCELED), if the time is over (ETIMEDOUT), or if `words` is more than the ring holds (EINVAL). Nothing is
-    /// visible to the GPU before submit(); a writer that is not submitted is simply dropped by the next begin().
+    /// Room for `words` instructions in the ring, where they are written and later executed. Waits while the
+    /// ring is full, as long as the GPU makes room: that is back-pressure, not an error. Fails if the group
+    /// has ended (ECANCELED), if the time is over (ETIMEDOUT), or if `words` is more than the ring holds
+    /// (EINVAL). Nothing is visible to the GPU before submit(); a writer that is not submitted is simply
+    /// dropped by the next begin().
     [[nodiscard]] Result<CommandWriter> begin(std::size_t words,
                                               std::optional<std::chrono::nanoseconds> timeout = {});
     /// As begin(), but nothing if there is no room now.
     [[nodiscard]] std::optional<CommandWriter> try_begin(std::size_t words);
 
-    /// Publishes what the writer holds and rings the doorbell. Padded with NOPs to 64 bytes, as hardware wants it.
-    /// Makes a request only if the group has no slot, and a system call only then or if the GPU sleeps. EOVERFLOW:
-    /// more was written than begin() was asked for; nothing is published.
+    /// Publishes what the writer holds and rings the doorbell. Padded with NOPs to 64 bytes, as hardware
+    /// wants it. Makes a request only if the group has no slot, and a system call only then or if the GPU
+    /// sleeps. EOVERFLOW: more was written than begin() was asked for; nothing is published.
     [[nodiscard]] Result<void> submit(const CommandWriter& writer);
 
     /// Rings the doorbell alone: streams of the group that wait for a sync object look at it again.
@@ -91,8 +92,8 @@ class BELFRY_EXPORT Queue {
 /// A sync operation of a kernel-mode job.
 struct SyncOp {
     const Syncobj& syncobj;
-    bool signal = false;       ///< else: wait
-    std::uint64_t point = 0;   ///< 0 = binary
+    bool signal = false;      ///< else: wait
+    std::uint64_t point = 0;  ///< 0 = binary
 };
 
 /// Move-only. Destroying it ends its work: what has not run never will.
@@ -105,17 +106,17 @@ class BELFRY_EXPORT Group {
     /// User submission only.
     [[nodiscard]] Queue& queue(std::size_t index = 0);
 
-    /// Kernel mode only: queues the stream of `bytes` at GPU address `address` (a multiple of 64) after the waits; the
-    /// signals' fences signal when it is done, or has failed. `bytes` 0: only the syncs, in the queue's order. The
-    /// last registers (DeviceInfo::unpreserved_registers) are the driver's.
+    /// Kernel mode only: queues the stream of `bytes` at GPU address `address` (a multiple of 64) after the
+    /// waits; the signals' fences signal when it is done, or has failed. `bytes` 0: only the syncs, in the
+    /// queue's order. The last registers (DeviceInfo::unpreserved_registers) are the driver's.
     [[nodiscard]] Result<void> submit(std::size_t queue, std::uint64_t address, std::uint32_t bytes,
                                       std::span<const SyncOp> syncs = {});
 
     /// Asks the driver.
     [[nodiscard]] Result<GroupStatus> status() const;
 
-    /// As SyncObject::wait(), but also ends, with ECANCELED and the fault's message, when this group has ended and
-    /// the value has not been reached.
+    /// As SyncObject::wait(), but also ends, with ECANCELED and the fault's message, when this group has
+    /// ended and the value has not been reached.
     [[nodiscard]] Result<std::uint64_t> wait(const SyncObject& object, std::uint64_t target,
                                              const WaitOptions& options = {}) const;
 

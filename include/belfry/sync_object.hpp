@@ -1,7 +1,8 @@
 // SyncObject: 16 bytes in a buffer by which CPU and GPU tell each other how far they are.
 //
-// Lies in memory that every holder of the buffer can write: a hint between those who trust each other, never a fence
-// for others. Works between processes that share the buffer. No request to the driver is made by anything here.
+// Lies in memory that every holder of the buffer can write: a hint between those who trust each other, never
+// a fence for others. Works between processes that share the buffer. No request to the driver is made by
+// anything here.
 #pragma once
 
 #include <chrono>
@@ -31,8 +32,10 @@ struct WaitStats {
 /// A view: copies refer to the same object. The buffer must outlive it.
 class BELFRY_EXPORT SyncObject {
   public:
-    /// The object at `offset` in `buffer`, a multiple of 16 (EINVAL). `address` is the GPU address of that place.
-    [[nodiscard]] static Result<SyncObject> at(const Buffer& buffer, std::uint64_t offset, std::uint64_t address);
+    /// The object at `offset` in `buffer`, a multiple of 16 (EINVAL). `address` is the GPU address of that
+    /// place.
+    [[nodiscard]] static Result<SyncObject> at(const Buffer& buffer, std::uint64_t offset,
+                                               std::uint64_t address);
 
     [[nodiscard]] std::uint64_t address() const { return address_; }
     /// Acquire: what the GPU wrote before its update is seen.
@@ -40,13 +43,13 @@ class BELFRY_EXPORT SyncObject {
     /// Not 0: a stream in error state updated it last. Valid for the value that was read before it.
     [[nodiscard]] std::uint32_t error() const;
 
-    /// Stores `value` (release) and wakes the CPU waiters that it may satisfy. Streams that wait for it look again
-    /// when their group's doorbell is rung (Queue::ring()).
+    /// Stores `value` (release) and wakes the CPU waiters that it may satisfy. Streams that wait for it look
+    /// again when their group's doorbell is rung (Queue::ring()).
     void set(std::uint64_t value);
 
-    /// Waits until the value is at least `target`, and returns it. Spins, then sleeps; is woken by updates that reach
-    /// or pass the target (exactly so while targets lie within 32 of each other). ETIMEDOUT. The value must only
-    /// rise. Knows nothing of groups: see Group::wait() for a wait that ends with its group.
+    /// Waits until the value is at least `target`, and returns it. Spins, then sleeps; is woken by updates
+    /// that reach or pass the target (exactly so while targets lie within 32 of each other). ETIMEDOUT. The
+    /// value must only rise. Knows nothing of groups: see Group::wait() for a wait that ends with its group.
     [[nodiscard]] Result<std::uint64_t> wait(std::uint64_t target, const WaitOptions& options = {}) const;
 
     /// Of the calling thread, for all objects.

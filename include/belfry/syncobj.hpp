@@ -23,8 +23,8 @@ class BELFRY_EXPORT Syncobj {
     Syncobj& operator=(Syncobj&&) noexcept;
     ~Syncobj();
 
-    /// Sleeps until the fence of `point` has signalled; fences that fail also signal. ETIME: not in time. EINVAL:
-    /// there is no such fence yet. No timeout: no limit.
+    /// Sleeps until the fence of `point` has signalled; fences that fail also signal. ETIME: not in time.
+    /// EINVAL: there is no such fence yet. No timeout: no limit.
     [[nodiscard]] Result<void> wait(std::uint64_t point = 0,
                                     std::optional<std::chrono::nanoseconds> timeout = {}) const;
     /// Signals from the CPU: replaces the fence (0), or adds a signalled point.

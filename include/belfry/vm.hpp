@@ -16,10 +16,10 @@ class Group;
 struct GroupOptions;
 
 struct MapOptions {
-    std::uint64_t offset = 0;               ///< in the buffer, bytes, whole pages
-    std::uint64_t bytes = 0;                ///< whole pages; 0 = to the end of the buffer
-    std::optional<std::uint64_t> address;   ///< GPU address, whole pages; none = a free one is chosen
-    bool read_only = false;                 ///< the GPU's writes fault
+    std::uint64_t offset = 0;              ///< in the buffer, bytes, whole pages
+    std::uint64_t bytes = 0;               ///< whole pages; 0 = to the end of the buffer
+    std::optional<std::uint64_t> address;  ///< GPU address, whole pages; none = a free one is chosen
+    bool read_only = false;                ///< the GPU's writes fault
 };
 
 /// Move-only. Groups keep what they need of it alive.
@@ -29,8 +29,8 @@ class BELFRY_EXPORT Vm {
     Vm& operator=(Vm&&) noexcept;
     ~Vm();
 
-    /// Maps a buffer and returns its GPU address. What was mapped at a given address is replaced. Chosen addresses
-    /// are never chosen again, so a stale one faults instead of meeting somebody else's memory.
+    /// Maps a buffer and returns its GPU address. What was mapped at a given address is replaced. Chosen
+    /// addresses are never chosen again, so a stale one faults instead of meeting somebody else's memory.
     [[nodiscard]] Result<std::uint64_t> map(const Buffer& buffer, const MapOptions& options = {});
     /// Unmaps whole pages; holes are fine. When it returns the GPU can no longer touch them.
     [[nodiscard]] Result<void> unmap(std::uint64_t address, std::uint64_t bytes);

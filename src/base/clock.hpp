@@ -1,9 +1,9 @@
 // CLOCK_MONOTONIC in nanoseconds, for those actors that may look at a clock (server, client, tools).
 #pragma once
 
-#include <time.h>
-
 #include <cstdint>
+
+#include <time.h>
 
 namespace belfry::base {
 

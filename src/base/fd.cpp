@@ -1,11 +1,11 @@
 #include "base/fd.hpp"
 
-#include <fcntl.h>
-#include <sys/eventfd.h>
-
 #include <array>
 #include <cstdio>
 #include <string_view>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
 
 namespace belfry::base {
 

@@ -1,10 +1,10 @@
 // An owned file descriptor, and the kinds that Belfry makes.
 #pragma once
 
-#include <unistd.h>
-
 #include <cstdint>
 #include <utility>
+
+#include <unistd.h>
 
 #include "base/result.hpp"
 

@@ -1,13 +1,13 @@
 // Futex wait and wake with a bitset, shared between processes.
 #pragma once
 
+#include <cerrno>
+#include <cstdint>
+
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstdint>
 
 #include "base/result.hpp"
 

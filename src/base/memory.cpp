@@ -15,8 +15,8 @@ Mapping::~Mapping() {
 
 Result<Mapping> map_shared(int fd, std::uint64_t offset, std::size_t bytes, Access access) {
     const int protection = access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
-    void* const data = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd,
-                              static_cast<off_t>(offset));
+    void* const data =
+        ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
     if (data == MAP_FAILED) return last_error();
     return Mapping(static_cast<std::byte*>(data), bytes);
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
@@ -95,9 +96,9 @@ Figure user_spin(Bench& bench) {
     return samples.figure();
 }
 
-/// From submission to the first instruction, plus from the update to the program being awake. In between the stream
-/// counts down for some 40 us, so that the program really sleeps; that time is taken out by the GPU's own stamps, which
-/// are of the clock that we read.
+/// From submission to the first instruction, plus from the update to the program being awake. In between the
+/// stream counts down for some 40 us, so that the program really sleeps; that time is taken out by the GPU's
+/// own stamps, which are of the clock that we read.
 Figure user_sleep(Bench& bench) {
     constexpr std::uint32_t kCountdown = 5'000;
     constexpr Pair kStamps = d(8);
@@ -235,13 +236,15 @@ int run_bench(const CommonOptions& common) {
 
     if (common.json) {
         nlohmann::ordered_json json;
-        json["limits"] = {{"spin_ns", json_of(spin)}, {"futex_ns", json_of(futex)}, {"request_ns", json_of(request)}};
+        json["limits"] = {
+            {"spin_ns", json_of(spin)}, {"futex_ns", json_of(futex)}, {"request_ns", json_of(request)}};
         json["limits"]["uring_nop_ns"] = nop ? json_of(*nop) : nlohmann::ordered_json(nullptr);
         json["user"] = {{"spin_ns", json_of(seen)}, {"sleep_ns", json_of(woken)}, {"job_ns", json_of(job)}};
         json["kernel"] = {{"fence_ns", json_of(fence)}};
         json["interpreter"] = {{"instruction_ns", json_of(instruction)}};
         json["peer"] = nlohmann::ordered_json::object();
-        if (peer) json["peer"] = {{"device", peer->device}, {"submit_to_woken_ns", json_of(peer->submit_to_woken)}};
+        if (peer)
+            json["peer"] = {{"device", peer->device}, {"submit_to_woken_ns", json_of(peer->submit_to_woken)}};
         fmt::print("{}\n", json.dump(2));
         return EXIT_SUCCESS;
     }
@@ -261,15 +264,18 @@ int run_bench(const CommonOptions& common) {
     fmt::print("user-mode submission\n");
     print_row("submit to seen, both sides spinning", seen, times(seen, spin, "spin"));
     print_row("submit to woken from sleep", woken, times(woken, futex, "futex"));
-    print_row("a job, pipelined: store and sync add", job, fmt::format("{:.1f} million jobs/s", 1e3 / job.median_ns));
+    print_row("a job, pipelined: store and sync add", job,
+              fmt::format("{:.1f} million jobs/s", 1e3 / job.median_ns));
     fmt::print("kernel-mode submission\n");
     print_row("submit to fence (two requests)", fence, times(fence, request, "request"));
     fmt::print("interpreter\n");
-    print_row("a simple instruction", instruction, fmt::format("{:.0f} million/s", 1e3 / instruction.median_ns));
+    print_row("a simple instruction", instruction,
+              fmt::format("{:.0f} million/s", 1e3 / instruction.median_ns));
     fmt::print("peer\n");
     if (peer)
         print_row("empty vkQueueSubmit to vkWaitSemaphores", peer->submit_to_woken,
-                  fmt::format("{:.2f} x ours, woken ({})", peer->submit_to_woken.median_ns / woken.median_ns, peer->device));
+                  fmt::format("{:.2f} x ours, woken ({})", peer->submit_to_woken.median_ns / woken.median_ns,
+                              peer->device));
     else
         fmt::print("  none: {}\n", peer.error());
     return EXIT_SUCCESS;

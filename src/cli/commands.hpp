@@ -1,4 +1,5 @@
-// The commands of `belfry`. Each prints its result and returns the exit code; what fails is said on standard error.
+// The commands of `belfry`. Each prints its result and returns the exit code; what fails is said on standard
+// error.
 #pragma once
 
 #include <string>

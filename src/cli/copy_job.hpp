@@ -7,7 +7,8 @@
 
 namespace belfry::cli {
 
-// Registers: d0 source, d2 destination, r4 steps left, d6 sync object, d8 what is added to it; r16 ... r31 data.
+// Registers: d0 source, d2 destination, r4 steps left, d6 sync object, d8 what is added to it; r16 ... r31
+// data.
 inline constexpr Pair kSource = d(0);
 inline constexpr Pair kDestination = d(2);
 inline constexpr Reg kSteps = r(4);

@@ -3,15 +3,6 @@
 // Every second process submits in user mode, the others by requests; each has one job in flight, so that the
 // latency it prints is that of a job and not of a queue.
 
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <openssl/evp.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -24,7 +15,16 @@
 #include <string_view>
 #include <vector>
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <openssl/evp.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
@@ -70,8 +70,8 @@ std::uint64_t voluntary_switches() {
     return static_cast<std::uint64_t>(usage.ru_nvcsw);
 }
 
-/// One process' side of the GPU: two buffers and a way to copy between them. `copy` copies the next kJobBytes and
-/// returns once they are there.
+/// One process' side of the GPU: two buffers and a way to copy between them. `copy` copies the next kJobBytes
+/// and returns once they are there.
 class Copier {
   public:
     Copier(const std::string& socket, bool user_submit)
@@ -100,7 +100,9 @@ class Copier {
     [[nodiscard]] std::span<std::byte> source() const { return source_.bytes(); }
     [[nodiscard]] std::span<std::byte> destination() const { return destination_.bytes(); }
     [[nodiscard]] std::uint64_t requests() const { return device_.requests(); }
-    [[nodiscard]] std::uint64_t wake_ups() const { return user_submit_ ? SyncObject::stats().wake_ups : waits_; }
+    [[nodiscard]] std::uint64_t wake_ups() const {
+        return user_submit_ ? SyncObject::stats().wake_ups : waits_;
+    }
 
     void rewind() {
         if (user_submit_) {
@@ -199,18 +201,20 @@ std::string default_file() {
 
 base::Mapping map_file(const std::string& path) {
     const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    struct stat status {};
+    struct stat status{};
     if (!fd || ::fstat(fd.get(), &status) != 0)
         throw Failure{fmt::format("cannot open {}: {}", path, std::strerror(errno))};
     if (status.st_size == 0) throw Failure{fmt::format("{} is empty: there is nothing to copy", path)};
-    void* const data = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, fd.get(), 0);
+    void* const data =
+        ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, fd.get(), 0);
     if (data == MAP_FAILED) throw Failure{fmt::format("cannot map {}: {}", path, std::strerror(errno))};
     return {static_cast<std::byte*>(data), static_cast<std::size_t>(status.st_size)};
 }
 
 base::Mapping map_anonymous(std::size_t bytes) {
     void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) throw Failure{fmt::format("no room for {} bytes: {}", bytes, std::strerror(errno))};
+    if (data == MAP_FAILED)
+        throw Failure{fmt::format("no room for {} bytes: {}", bytes, std::strerror(errno))};
     return {static_cast<std::byte*>(data), bytes};
 }
 
@@ -257,7 +261,8 @@ void run_processes(unsigned count, Shared& shared, const std::function<void(unsi
             try {
                 work(i);
             } catch (const Failure& failure) {
-                std::strncpy(shared.reports[i].error, failure.message.c_str(), sizeof shared.reports[i].error - 1);
+                std::strncpy(shared.reports[i].error, failure.message.c_str(),
+                             sizeof shared.reports[i].error - 1);
                 code = EXIT_FAILURE;
             }
             std::_Exit(code);
@@ -308,8 +313,8 @@ int run_demo(const CommonOptions& common, const DemoOptions& options) {
     const std::uint64_t jobs = (input.size() + kJobBytes - 1) / kJobBytes;
     const std::uint64_t part_bytes = (jobs + options.processes - 1) / options.processes * kJobBytes;
     if (!common.json)
-        fmt::print("copying {} ({} bytes) in {} processes, {} bytes a job, one job in flight each\n", path, input.size(),
-                   options.processes, kJobBytes);
+        fmt::print("copying {} ({} bytes) in {} processes, {} bytes a job, one job in flight each\n", path,
+                   input.size(), options.processes, kJobBytes);
     std::fflush(stdout);
     {
         const ProgressBar bar(input.size());
@@ -318,9 +323,10 @@ int run_demo(const CommonOptions& common, const DemoOptions& options) {
             [&](unsigned index) {
                 const std::uint64_t from = std::min<std::uint64_t>(index * part_bytes, input.size());
                 const std::uint64_t bytes = std::min<std::uint64_t>(part_bytes, input.size() - from);
-                copy_part(device.socket_path(), index % 2 == 1,
-                          {.from = input.bytes().subspan(from, bytes), .to = output.bytes().subspan(from, bytes)},
-                          shared.reports[index], shared.bytes_done);
+                copy_part(
+                    device.socket_path(), index % 2 == 1,
+                    {.from = input.bytes().subspan(from, bytes), .to = output.bytes().subspan(from, bytes)},
+                    shared.reports[index], shared.bytes_done);
             },
             [&] { bar.show(shared.bytes_done.load(std::memory_order_relaxed)); });
     }
@@ -334,11 +340,12 @@ int run_demo(const CommonOptions& common, const DemoOptions& options) {
     if (common.json) {
         nlohmann::ordered_json json = {
             {"file", path}, {"bytes", input.size()}, {"sha256", after}, {"verified", before == after}};
-        for (unsigned i = 0; i < options.processes; ++i) json["processes"].push_back(report_json(i, shared.reports[i]));
+        for (unsigned i = 0; i < options.processes; ++i)
+            json["processes"].push_back(report_json(i, shared.reports[i]));
         fmt::print("{}\n", json.dump(2));
     } else {
-        fmt::print("{:>3} {:<7}{:>7}{:>10}{:>11}{:>11}{:>10}{:>14}{:>10}\n", "#", "mode", "jobs", "jobs/s", "p50 us",
-                   "p99 us", "requests", "ctx switches", "wake-ups");
+        fmt::print("{:>3} {:<7}{:>7}{:>10}{:>11}{:>11}{:>10}{:>14}{:>10}\n", "#", "mode", "jobs", "jobs/s",
+                   "p50 us", "p99 us", "requests", "ctx switches", "wake-ups");
         for (unsigned i = 0; i < options.processes; ++i) {
             const ProcessReport& report = shared.reports[i];
             fmt::print("{:>3} {:<7}{:>7}{:>10.0f}{:>11.1f}{:>11.1f}{:>10}{:>14}{:>10}\n", i,

@@ -33,12 +33,13 @@ int run_disasm(const std::string& file) {
         const std::size_t got = std::fread(&word, 1, sizeof word, stream);
         if (got == 0) break;
         if (got < sizeof word)
-            throw Failure{fmt::format("{} ends with {} bytes at offset {:#x}: instructions are 8 bytes each", file, got,
-                                      offset)};
+            throw Failure{fmt::format("{} ends with {} bytes at offset {:#x}: instructions are 8 bytes each",
+                                      file, got, offset)};
         fmt::print("{:6x}  {:016x}  {}\n", offset, word, disassemble(word));
         offset += sizeof word;
     }
-    if (std::ferror(stream) != 0) throw Failure{fmt::format("cannot read {}: {}", file, std::strerror(errno))};
+    if (std::ferror(stream) != 0)
+        throw Failure{fmt::format("cannot read {}: {}", file, std::strerror(errno))};
     return EXIT_SUCCESS;
 }
 

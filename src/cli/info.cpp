@@ -1,6 +1,7 @@
 #include <cstdlib>
 
 #include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "belfry/device.hpp"
@@ -47,11 +48,12 @@ int run_info(const CommonOptions& common) {
     }
     for (const auto& [section, values] : json.items()) {
         if (!values.is_object()) {
-            fmt::print("{:<24}{}\n", section, values.get<std::string>());
+            fmt::print("{:<28}{}\n", section, values.get<std::string>());
             continue;
         }
         for (const auto& [name, value] : values.items())
-            fmt::print("{:<24}{}\n", section + "." + name, value.is_string() ? value.get<std::string>() : value.dump());
+            fmt::print("{:<28}{}\n", section + "." + name,
+                       value.is_string() ? value.get<std::string>() : value.dump());
     }
     return EXIT_SUCCESS;
 }

@@ -1,10 +1,13 @@
 // belfry: shows, tries and measures.
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+
+#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include "cli/commands.hpp"
 #include "cli/failure.hpp"
@@ -17,8 +20,9 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", BELFRY_VERSION);
     CommonOptions common;
     const auto add_common = [&common](CLI::App* command) {
-        command->add_option("--socket", common.socket_path,
-                            "Socket of a running belfryd (default: $BELFRY_SOCKET, the usual place, or a private one)");
+        command->add_option(
+            "--socket", common.socket_path,
+            "Socket of a running belfryd (default: $BELFRY_SOCKET, the usual place, or a private one)");
         command->add_flag("--json", common.json, "Print JSON");
     };
 
@@ -27,11 +31,14 @@ int main(int argc, char** argv) {
 
     DemoOptions demo_options;
     CLI::App* const demo = app.add_subcommand(
-        "demo", "Copy a file through GPU buffers, in several processes with both ways of submission, and verify it");
+        "demo",
+        "Copy a file through GPU buffers, in several processes with both ways of submission, and verify it");
     add_common(demo);
-    demo->add_option("FILE", demo_options.file, "File to copy (default: a library of some MB)")->check(CLI::ExistingFile);
+    demo->add_option("FILE", demo_options.file, "File to copy (default: a library of some MB)")
+        ->check(CLI::ExistingFile);
     demo->add_option("--output", demo_options.output, "Write the copy to this file");
-    demo->add_option("--processes", demo_options.processes, "Processes; every second one submits in user mode")
+    demo->add_option("--processes", demo_options.processes,
+                     "Processes; every second one submits in user mode")
         ->check(CLI::Range(1, 64))
         ->capture_default_str();
 
@@ -41,14 +48,22 @@ int main(int argc, char** argv) {
 
     std::string disasm_file;
     CLI::App* const disasm = app.add_subcommand("disasm", "Print a command stream, one instruction a line");
-    disasm->add_option("FILE", disasm_file, "Stream of little-endian 64-bit words; - is standard input")->required();
+    disasm->add_option("FILE", disasm_file, "Stream of little-endian 64-bit words; - is standard input")
+        ->required();
 
     CLI11_PARSE(app, argc, argv);
-    try {
+    const auto run_command = [&] {
         if (info->parsed()) return run_info(common);
         if (demo->parsed()) return run_demo(common, demo_options);
         if (bench->parsed()) return run_bench(common);
         return run_disasm(disasm_file);
+    };
+    try {
+        const int code = run_command();
+        // What is buffered still is written here, where it can be said that it was not.
+        if (std::fflush(stdout) != 0)
+            throw Failure{fmt::format("cannot write the output: {}", std::strerror(errno))};
+        return code;
     } catch (const Failure& failure) {
         fmt::print(stderr, "belfry: {}\n", failure.message);
     } catch (const std::exception& error) {

@@ -59,7 +59,7 @@ class Peer {
     [[nodiscard]] const std::string& device_name() const { return name_; }
 
     /// Submits nothing but the signal of `value` and sleeps until it is there.
-    VkResult round_trip(std::uint64_t value) const {
+    [[nodiscard]] VkResult round_trip(std::uint64_t value) const {
         const VkTimelineSemaphoreSubmitInfo values{
             .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
             .pNext = nullptr,

@@ -19,7 +19,8 @@ Buffer::~Buffer() = default;
 
 std::span<std::byte> Buffer::bytes() const { return impl_->memory.bytes(); }
 std::span<std::uint64_t> Buffer::words() const {
-    return {reinterpret_cast<std::uint64_t*>(impl_->memory.data()), impl_->memory.size() / sizeof(std::uint64_t)};
+    return {reinterpret_cast<std::uint64_t*>(impl_->memory.data()),
+            impl_->memory.size() / sizeof(std::uint64_t)};
 }
 std::uint32_t Buffer::handle() const { return impl_->handle; }
 

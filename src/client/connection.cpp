@@ -11,7 +11,8 @@ Error error_of(base::Errno code, std::string_view what) {
     return {.code = number, .message = fmt::format("{}: {}", what, std::strerror(number))};
 }
 
-belfry::Result<void> request(const Connection& connection, std::uint32_t number, void* args, std::string_view what) {
+belfry::Result<void> request(const Connection& connection, std::uint32_t number, void* args,
+                             std::string_view what) {
     if (const auto done = connection.transport->ioctl(number, args); !done)
         return std::unexpected(error_of(done.error(), what));
     return {};

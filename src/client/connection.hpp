@@ -23,7 +23,8 @@ struct Connection {
 Error error_of(base::Errno code, std::string_view what);
 
 /// Makes a request of the driver; `what` says in an error what was wanted, with its values.
-belfry::Result<void> request(const Connection& connection, std::uint32_t number, void* args, std::string_view what);
+belfry::Result<void> request(const Connection& connection, std::uint32_t number, void* args,
+                             std::string_view what);
 
 /// For destructors: nobody can be told that it failed.
 void request_quietly(const Connection& connection, std::uint32_t number, void* args);

@@ -1,12 +1,11 @@
 #include "belfry/device.hpp"
 
-#include <sys/mman.h>
-
 #include <array>
 #include <string>
 #include <utility>
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include "base/memory.hpp"
 #include "belfry/buffer.hpp"
@@ -28,8 +27,8 @@ Result<Device> Device::open(const OpenOptions& options) {
     auto connected = client::connect_or_start({.socket_path = options.socket_path});
     if (!connected)
         return std::unexpected(Error{.code = connected.error().error, .message = connected.error().message});
-    return Device(std::make_shared<client::Connection>(client::SocketTransport::adopt(std::move(connected->primary)),
-                                                       connected->path));
+    return Device(std::make_shared<client::Connection>(
+        client::SocketTransport::adopt(std::move(connected->primary)), connected->path));
 }
 
 namespace {
@@ -116,7 +115,8 @@ Result<Vm> Device::create_vm() const {
 
 Result<Syncobj> Device::create_syncobj(bool signalled) const {
     uapi::drm_syncobj_create create{.flags = signalled ? DRM_SYNCOBJ_CREATE_SIGNALED : 0};
-    if (const auto done = request(*connection_, DRM_IOCTL_SYNCOBJ_CREATE, &create, "creating a syncobj"); !done)
+    if (const auto done = request(*connection_, DRM_IOCTL_SYNCOBJ_CREATE, &create, "creating a syncobj");
+        !done)
         return std::unexpected(done.error());
     return Syncobj(connection_, create.handle);
 }

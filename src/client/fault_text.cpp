@@ -16,21 +16,24 @@ using csf::Exception;
 
 /// What the exception's data says (docs/architecture.md, "Faults").
 std::string cause(const uapi::belfry_group_get_fault& fault) {
-    static constexpr const char* kAccess[] = {"an atomic access to", "a fetch from", "a read of", "a write of"};
+    static constexpr const char* kAccess[] = {"an atomic access to", "a fetch from", "a read of",
+                                              "a write of"};
     const auto exception = static_cast<Exception>(fault.exception);
     if ((fault.flags & uapi::BELFRY_FAULT_MMU) != 0)
         return fmt::format("{} address {:#x}", kAccess[fault.access & 3], fault.address);
     switch (exception) {
         case Exception::cs_config_fault:
-            return fmt::format("INSERT {:#x}: it must be a multiple of 8, at or after EXTRACT, and no further from it "
-                               "than the ring is long",
-                               fault.info);
+            return fmt::format(
+                "INSERT {:#x}: it must be a multiple of 8, at or after EXTRACT, and no further from it "
+                "than the ring is long",
+                fault.info);
         case Exception::cs_endpoint_fault: return "this GPU has no shader cores and no tiler";
         case Exception::cs_bus_fault:
             return fmt::format("address {:#x} is not aligned as the access needs it", fault.info);
-        case Exception::cs_call_stack_overflow: return fmt::format("calls go {} deep at most", csf::kCallFrames);
-        case Exception::cs_instr_invalid:       return "no such instruction, or operands that it cannot have";
-        default:                                return fmt::format("data {:#x}", fault.info);
+        case Exception::cs_call_stack_overflow:
+            return fmt::format("calls go {} deep at most", csf::kCallFrames);
+        case Exception::cs_instr_invalid: return "no such instruction, or operands that it cannot have";
+        default:                          return fmt::format("data {:#x}", fault.info);
     }
 }
 

@@ -1,12 +1,11 @@
 #include "belfry/group.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include "base/atomic.hpp"
 #include "base/clock.hpp"
@@ -81,8 +80,9 @@ Result<GroupStatus> GroupShared::status() const {
 
 Error GroupShared::ended() const {
     const auto now = status();
-    return {.code = ECANCELED,
-            .message = fmt::format("group {} has ended: {}", handle, now ? now->message : now.error().message)};
+    return {
+        .code = ECANCELED,
+        .message = fmt::format("group {} has ended: {}", handle, now ? now->message : now.error().message)};
 }
 
 // ---- Queue
@@ -93,8 +93,8 @@ struct Queue::Impl {
     std::uint32_t ring_bytes = 0;
     base::Mapping ring;  // twice, one after the other: every reservation is contiguous
     base::Mapping io;
-    std::uint64_t insert = 0;           // published
-    std::uint64_t extract_known = 0;    // at least so much is done
+    std::uint64_t insert = 0;         // published
+    std::uint64_t extract_known = 0;  // at least so much is done
     std::uint64_t kicks = 0;
     std::uint64_t gpu_wake_ups = 0;
 
@@ -122,16 +122,15 @@ bool Queue::Impl::wait_for_room(std::uint64_t bytes, std::uint64_t deadline_ns) 
         if (has_room(bytes)) return true;
         client::relax();
     }
-    // Counted in, fenced, looked again: the GPU moves EXTRACT, fences, and looks for waiters. The driver wakes us
-    // the same way when the group ends.
+    // Counted in, fenced, looked again: the GPU moves EXTRACT, fences, and looks for waiters. The driver
+    // wakes us the same way when the group ends.
     auto& waiters = input().ring_waiters;
     base::fetch_add(waiters, 1, kSeqCst);
     base::full_fence();
     bool in_time = true;
     while (!has_room(bytes) && !ended() && in_time) {
-        const auto slept =
-            base::futex_wait(base::low_word(const_cast<std::uint64_t&>(output().extract)),
-                             static_cast<std::uint32_t>(extract_known), ~0U, deadline_ns);
+        const auto slept = base::futex_wait(base::low_word(const_cast<std::uint64_t&>(output().extract)),
+                                            static_cast<std::uint32_t>(extract_known), ~0U, deadline_ns);
         in_time = slept || slept.error() != base::Errno::timed_out;
     }
     base::fetch_add(waiters, ~0U, kSeqCst);
@@ -139,8 +138,9 @@ bool Queue::Impl::wait_for_room(std::uint64_t bytes, std::uint64_t deadline_ns) 
 }
 
 Result<void> Queue::Impl::ring_doorbell() {
-    // Dekker with whoever takes the group off its slot: INSERT is stored, fence, ACTIVE is read; there ACTIVE is
-    // cleared, fence, INSERT is read. One of the two sees the other (facts/firmware-and-scheduling.md 7.1).
+    // Dekker with whoever takes the group off its slot: INSERT is stored, fence, ACTIVE is read; there ACTIVE
+    // is cleared, fence, INSERT is read. One of the two sees the other
+    // (facts/firmware-and-scheduling.md 7.1).
     base::full_fence();
     if (base::load(output().active, kRelaxed) == 0) {
         ++kicks;
@@ -167,7 +167,8 @@ Queue::~Queue() = default;
 std::optional<CommandWriter> Queue::try_begin(std::size_t words) {
     const std::uint64_t bytes = (words + kStepWords - 1) / kStepWords * kStepWords * kWordBytes;
     if (!impl_->has_room(bytes)) return std::nullopt;
-    auto* const start = reinterpret_cast<std::uint64_t*>(impl_->ring.data() + (impl_->insert & (impl_->ring_bytes - 1)));
+    auto* const start =
+        reinterpret_cast<std::uint64_t*>(impl_->ring.data() + (impl_->insert & (impl_->ring_bytes - 1)));
     return CommandWriter({start, words});
 }
 
@@ -175,23 +176,26 @@ Result<CommandWriter> Queue::begin(std::size_t words, std::optional<std::chrono:
     if (auto writer = try_begin(words)) return *writer;
     const std::uint64_t bytes = (words + kStepWords - 1) / kStepWords * kStepWords * kWordBytes;
     if (bytes > impl_->ring_bytes)
-        return std::unexpected(Error{.code = EINVAL,
-                                     .message = fmt::format("{} instructions do not fit into a ring of {} bytes, which "
-                                                            "holds {}",
-                                                            words, impl_->ring_bytes, impl_->ring_bytes / kWordBytes)});
+        return std::unexpected(
+            Error{.code = EINVAL,
+                  .message = fmt::format("{} instructions do not fit into a ring of {} bytes, which "
+                                         "holds {}",
+                                         words, impl_->ring_bytes, impl_->ring_bytes / kWordBytes)});
     const std::uint64_t deadline = client::deadline_of({.timeout = timeout});
     if (impl_->wait_for_room(bytes, deadline)) return *try_begin(words);
     if (impl_->ended()) return std::unexpected(impl_->group->ended());
-    return std::unexpected(Error{.code = ETIMEDOUT,
-                                 .message = fmt::format("timed out waiting for {} bytes of room in a ring of {} bytes",
-                                                        bytes, impl_->ring_bytes)});
+    return std::unexpected(
+        Error{.code = ETIMEDOUT,
+              .message = fmt::format("timed out waiting for {} bytes of room in a ring of {} bytes", bytes,
+                                     impl_->ring_bytes)});
 }
 
 Result<void> Queue::submit(const CommandWriter& writer) {
     if (writer.overflowed())
-        return std::unexpected(Error{.code = EOVERFLOW,
-                                     .message = fmt::format("more than the {} instructions that begin() made room for",
-                                                            writer.size())});
+        return std::unexpected(Error{
+            .code = EOVERFLOW,
+            .message =
+                fmt::format("more than the {} instructions that begin() made room for", writer.size())});
     if (impl_->ended()) return std::unexpected(impl_->group->ended());
     const std::uint64_t used = writer.size_bytes();
     const std::uint64_t padded = (used + kStepWords * kWordBytes - 1) & ~(kStepWords * kWordBytes - 1);
@@ -225,12 +229,14 @@ Group::~Group() = default;
 Queue& Group::queue(std::size_t index) { return impl_->queues.at(index); }
 Result<GroupStatus> Group::status() const { return impl_->shared->status(); }
 
-Result<void> Group::submit(std::size_t queue, std::uint64_t address, std::uint32_t bytes, std::span<const SyncOp> syncs) {
+Result<void> Group::submit(std::size_t queue, std::uint64_t address, std::uint32_t bytes,
+                           std::span<const SyncOp> syncs) {
     std::vector<uapi::drm_panthor_sync_op> ops;
     for (const SyncOp& sync : syncs) {
         const auto type = sync.point != 0 ? uapi::DRM_PANTHOR_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ
                                           : uapi::DRM_PANTHOR_SYNC_OP_HANDLE_TYPE_SYNCOBJ;
-        const auto direction = sync.signal ? uapi::DRM_PANTHOR_SYNC_OP_SIGNAL : uapi::DRM_PANTHOR_SYNC_OP_WAIT;
+        const auto direction =
+            sync.signal ? uapi::DRM_PANTHOR_SYNC_OP_SIGNAL : uapi::DRM_PANTHOR_SYNC_OP_WAIT;
         ops.push_back({.flags = static_cast<std::uint32_t>(type) | static_cast<std::uint32_t>(direction),
                        .handle = sync.syncobj.handle(),
                        .timeline_value = sync.point});
@@ -251,7 +257,8 @@ Result<void> Group::submit(std::size_t queue, std::uint64_t address, std::uint32
     return {};
 }
 
-Result<std::uint64_t> Group::wait(const SyncObject& object, std::uint64_t target, const WaitOptions& options) const {
+Result<std::uint64_t> Group::wait(const SyncObject& object, std::uint64_t target,
+                                  const WaitOptions& options) const {
     const std::uint64_t deadline = client::deadline_of(options);
     WaitOptions slice = options;
     for (;;) {
@@ -275,13 +282,18 @@ Result<std::uint64_t> Group::wait(const SyncObject& object, std::uint64_t target
 namespace {
 
 /// A mapping of the ring with itself behind it.
-Result<base::Mapping> map_ring(const client::Connection& connection, std::uint64_t offset, std::size_t bytes) {
-    const auto failed = [](base::Errno code) { return std::unexpected(client::error_of(code, "mapping a ring buffer")); };
-    void* const room = ::mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+Result<base::Mapping> map_ring(const client::Connection& connection, std::uint64_t offset,
+                               std::size_t bytes) {
+    const auto failed = [](base::Errno code) {
+        return std::unexpected(client::error_of(code, "mapping a ring buffer"));
+    };
+    void* const room =
+        ::mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) return failed(static_cast<base::Errno>(errno));
     base::Mapping mapping(static_cast<std::byte*>(room), 2 * bytes);
     for (std::byte* const half : {mapping.data(), mapping.data() + bytes})
-        if (const auto placed = connection.transport->mmap_at(half, offset, bytes, PROT_READ | PROT_WRITE); !placed)
+        if (const auto placed = connection.transport->mmap_at(half, offset, bytes, PROT_READ | PROT_WRITE);
+            !placed)
             return failed(placed.error());
     return mapping;
 }

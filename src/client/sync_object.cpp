@@ -16,7 +16,9 @@ namespace {
 
 thread_local WaitStats thread_stats;
 
-uapi::belfry_sync_object64& object_at(void* memory) { return *static_cast<uapi::belfry_sync_object64*>(memory); }
+uapi::belfry_sync_object64& object_at(void* memory) {
+    return *static_cast<uapi::belfry_sync_object64*>(memory);
+}
 
 std::uint32_t bit_of(std::uint64_t target) { return 1U << (target % 32); }
 
@@ -59,8 +61,8 @@ std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::
             break;
         }
         ++thread_stats.sleeps;
-        const auto slept =
-            base::futex_wait(base::low_word(object.value), static_cast<std::uint32_t>(value), bit_of(target), deadline_ns);
+        const auto slept = base::futex_wait(base::low_word(object.value), static_cast<std::uint32_t>(value),
+                                            bit_of(target), deadline_ns);
         if (slept)
             ++thread_stats.wake_ups;
         else if (slept.error() == base::Errno::timed_out)
@@ -75,11 +77,12 @@ std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::
 Result<SyncObject> SyncObject::at(const Buffer& buffer, std::uint64_t offset, std::uint64_t address) {
     constexpr std::uint64_t kBytes = sizeof(uapi::belfry_sync_object64);
     if (offset % kBytes != 0 || buffer.size() < kBytes || offset > buffer.size() - kBytes)
-        return std::unexpected(Error{
-            .code = EINVAL,
-            .message = fmt::format("a sync object at offset {:#x} of a buffer of {} bytes: the offset must be a multiple "
-                                   "of {} inside it",
-                                   offset, buffer.size(), kBytes)});
+        return std::unexpected(
+            Error{.code = EINVAL,
+                  .message = fmt::format(
+                      "a sync object at offset {:#x} of a buffer of {} bytes: the offset must be a multiple "
+                      "of {} inside it",
+                      offset, buffer.size(), kBytes)});
     return SyncObject(buffer.bytes().data() + offset, address);
 }
 
@@ -92,10 +95,10 @@ void SyncObject::set(std::uint64_t value) {
     const std::uint64_t before = base::exchange(object.value, value, base::kSeqCst);
     if (base::load(object.waiters, base::kSeqCst) == 0) return;
     const std::uint64_t steps = value - before;
-    const std::uint32_t bits = value < before || steps >= 32
-                                   ? ~0U
-                                   : std::rotl(static_cast<std::uint32_t>((1ULL << steps) - 1),
-                                               static_cast<int>((before + 1) % 32));
+    const std::uint32_t bits =
+        value < before || steps >= 32
+            ? ~0U
+            : std::rotl(static_cast<std::uint32_t>((1ULL << steps) - 1), static_cast<int>((before + 1) % 32));
     base::futex_wake(base::low_word(object.value), bits);
 }
 

@@ -55,7 +55,8 @@ Result<void> Syncobj::signal(std::uint64_t point) const {
 
 Result<void> Syncobj::reset() const {
     uapi::drm_syncobj_array reset{.handles = reinterpret_cast<std::uint64_t>(&handle_), .count_handles = 1};
-    return client::request(*connection_, DRM_IOCTL_SYNCOBJ_RESET, &reset, fmt::format("resetting syncobj {}", handle_));
+    return client::request(*connection_, DRM_IOCTL_SYNCOBJ_RESET, &reset,
+                           fmt::format("resetting syncobj {}", handle_));
 }
 
 Result<std::uint64_t> Syncobj::query() const {

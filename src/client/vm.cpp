@@ -21,8 +21,8 @@ Result<std::uint64_t> Vm::Impl::choose_address(std::uint64_t bytes) {
     const std::scoped_lock lock(mutex);
     const std::uint64_t address = next;
     if (bytes > end - address || end - address - bytes < base::kPageBytes)
-        return std::unexpected(Error{.code = ENOMEM,
-                                     .message = fmt::format("no {} bytes are left of the VM's address space", bytes)});
+        return std::unexpected(Error{
+            .code = ENOMEM, .message = fmt::format("no {} bytes are left of the VM's address space", bytes)});
     next = address + bytes + base::kPageBytes;
     return address;
 }
@@ -46,8 +46,8 @@ Result<void> bind(const client::Connection& connection, std::uint32_t vm, uapi::
 Result<std::uint64_t> Vm::map(const Buffer& buffer, const MapOptions& options) {
     const std::uint64_t rest = options.offset <= buffer.size() ? buffer.size() - options.offset : 0;
     const std::uint64_t bytes = options.bytes != 0 ? options.bytes : rest;
-    const std::string what = fmt::format("mapping {} bytes from {:#x} of a buffer of {} bytes", bytes, options.offset,
-                                         buffer.size());
+    const std::string what = fmt::format("mapping {} bytes from {:#x} of a buffer of {} bytes", bytes,
+                                         options.offset, buffer.size());
     if (bytes == 0) return std::unexpected(client::error_of(base::Errno::invalid, what));
     std::uint64_t address = 0;
     if (options.address) {
@@ -57,9 +57,10 @@ Result<std::uint64_t> Vm::map(const Buffer& buffer, const MapOptions& options) {
         if (!chosen) return chosen;
         address = *chosen;
     }
-    const auto flags = static_cast<std::uint32_t>(uapi::DRM_PANTHOR_VM_BIND_OP_TYPE_MAP |
-                                                  uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC) |
-                       (options.read_only ? static_cast<std::uint32_t>(uapi::DRM_PANTHOR_VM_BIND_OP_MAP_READONLY) : 0);
+    const auto flags =
+        static_cast<std::uint32_t>(uapi::DRM_PANTHOR_VM_BIND_OP_TYPE_MAP |
+                                   uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC) |
+        (options.read_only ? static_cast<std::uint32_t>(uapi::DRM_PANTHOR_VM_BIND_OP_MAP_READONLY) : 0);
     const auto bound = bind(*impl_->connection, impl_->id,
                             {.flags = flags,
                              .bo_handle = buffer.handle(),

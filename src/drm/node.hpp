@@ -1,7 +1,7 @@
 // Node and File: what a transport sees of a driver. Nothing but what user space triggers.
 //
-// Implemented by a driver (panthor::Node, panthor::File); called by a transport (the server's sessions, rigs).
-// Everything runs in the driver actor.
+// Implemented by a driver (panthor::Node, panthor::File); called by a transport (the server's sessions,
+// rigs). Everything runs in the driver actor.
 #pragma once
 
 #include <cstdint>

@@ -44,7 +44,8 @@ std::byte* AddressSpace::walk(std::uint64_t address, Access access) {
         const unsigned shift = level_shift(level);
         // Acquire: pairs with the driver's release of the entry, so that the table behind it is seen filled.
         const std::uint64_t pte = base::load(entries[(address >> shift) % kEntries], base::kAcquire);
-        if ((pte & kPteValid) == 0) return refuse(at_level(Exception::translation_fault_0, level), address, access);
+        if ((pte & kPteValid) == 0)
+            return refuse(at_level(Exception::translation_fault_0, level), address, access);
         const std::uint64_t output = pte & kPteAddressMask;
         if (level < kLastLevel && (pte & kPteTableOrPage) != 0) {
             table = output;
@@ -52,15 +53,15 @@ std::byte* AddressSpace::walk(std::uint64_t address, Access access) {
         }
         std::uint32_t allowed = 1U << static_cast<unsigned>(Access::read);
         if ((pte & kPteReadOnly) == 0)
-            allowed |= 1U << static_cast<unsigned>(Access::write) | 1U << static_cast<unsigned>(Access::atomic);
+            allowed |=
+                1U << static_cast<unsigned>(Access::write) | 1U << static_cast<unsigned>(Access::atomic);
         if ((pte & kPteNoExec) == 0) allowed |= 1U << static_cast<unsigned>(Access::execute);
         if (((allowed >> static_cast<unsigned>(access)) & 1U) == 0)
             return refuse(at_level(Exception::perm_fault_0, level), address, access);
 
         const std::uint64_t block_mask = (1ULL << shift) - 1;
         const std::uint64_t page = address >> kPageShift;
-        auto* const host =
-            reinterpret_cast<std::byte*>((output + (address & block_mask)) & ~kPageOffsetMask);
+        auto* const host = reinterpret_cast<std::byte*>((output + (address & block_mask)) & ~kPageOffsetMask);
         tlb_[page % kTlbEntries] = {.page = page, .host = host, .allowed = allowed};
         return host + (address & kPageOffsetMask);
     }

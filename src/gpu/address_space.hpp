@@ -4,8 +4,9 @@
 // Runs   in the GPU actor, except where a test calls it by itself.
 // Called by Stream for each access, by Gpu for commands of the driver.
 //
-// A table entry that becomes invalid or changes is honoured after the next flush(): the driver asks for one and
-// waits for its completion before it gives the memory away. No translation is kept anywhere else beyond it.
+// A table entry that becomes invalid or changes is honoured after the next flush(): the driver asks for one
+// and waits for its completion before it gives the memory away. No translation is kept anywhere else beyond
+// it.
 #pragma once
 
 #include <array>

@@ -1,8 +1,8 @@
 // Board: all of the GPU that a driver can touch, and all that the GPU does to the world around it.
 //
 // The driver is given a Board: registers, the memory shared with the firmware, and the lines by which clients
-// wake a sleeping GPU. The GPU is given a Host by whoever runs it (the server's GPU thread, or a rig that steps
-// it). Neither side knows another object of the other's.
+// wake a sleeping GPU. The GPU is given a Host by whoever runs it (the server's GPU thread, or a rig that
+// steps it). Neither side knows another object of the other's.
 #pragma once
 
 #include <cstddef>
@@ -46,11 +46,13 @@ struct Board {
 class Host {
   public:
     virtual ~Host() = default;
-    /// An unmasked interrupt bit rose: GPU actor; or one that stood was unmasked: driver actor. Must not call back.
+    /// An unmasked interrupt bit rose: GPU actor; or one that stood was unmasked: driver actor. Must not call
+    /// back.
     virtual void interrupt() = 0;
     /// A register write wants the GPU to look, should it sleep. Driver actor.
     virtual void attention() = 0;
-    /// Wakes the CPU waiters of a sync object or ring: the futex at `word`, shared, with this bitset. GPU actor.
+    /// Wakes the CPU waiters of a sync object or ring: the futex at `word`, shared, with this bitset. GPU
+    /// actor.
     virtual void futex_wake(std::uint32_t& word, std::uint32_t bitset) = 0;
     /// The timestamp counter, nanoseconds. Any actor.
     virtual std::uint64_t timestamp() = 0;

@@ -21,8 +21,8 @@ static_assert(sizeof(GlobalInput) <= kBlockBytes && sizeof(GroupInput) <= kBlock
               sizeof(StreamInput) <= kBlockBytes && sizeof(StreamOutput) <= kBlockBytes);
 
 std::uint32_t group_stride(const FirmwareConfig& config) {
-    const auto needed = static_cast<std::uint32_t>(kStreamControlOffset +
-                                                   config.streams_per_group * sizeof(StreamControl));
+    const auto needed =
+        static_cast<std::uint32_t>(kStreamControlOffset + config.streams_per_group * sizeof(StreamControl));
     return std::max(kGroupStrideMin, std::bit_ceil(needed));
 }
 

@@ -5,10 +5,10 @@
 // Called by Gpu: boot, doorbells, address-space events, slices. Talks to the driver through the shared blocks
 //        (firmware_interface.hpp) and the job interrupt only.
 //
-// Streams take turns, a bounded slice each, whatever their group's priority: slot priorities rank endpoint use,
-// and this GPU has no endpoints. A stream that waits for a sync object is parked and tried again when that
-// object is updated by a stream, when its group's doorbell or doorbell 0 is rung, or when its address space
-// changes; it is never polled.
+// Streams take turns, a bounded slice each, whatever their group's priority: slot priorities rank endpoint
+// use, and this GPU has no endpoints. A stream that waits for a sync object is parked and tried again when
+// that object is updated by a stream, when its group's doorbell or doorbell 0 is rung, or when its address
+// space changes; it is never polled.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,8 @@ inline constexpr unsigned kAddressSpaces = 8;
 inline constexpr std::uint32_t kSliceInstructions = 1024;
 
 struct FirmwareConfig {
-    unsigned group_slots = 8;         ///< 1 ... 31
-    unsigned streams_per_group = 8;   ///< 1 ... 32
+    unsigned group_slots = 8;        ///< 1 ... 31
+    unsigned streams_per_group = 8;  ///< 1 ... 32
 };
 
 /// Bytes of the shared section that this configuration takes.
@@ -80,7 +80,8 @@ class Firmware {
   private:
     friend class GroupSlot;
 
-    /// The host address behind an MCU address, `bytes` of it within a page or the shared section; null if none.
+    /// The host address behind an MCU address, `bytes` of it within a page or the shared section; null if
+    /// none.
     std::byte* mcu(std::uint64_t address, std::uint64_t bytes);
     /// Copies between a buffer that the driver mapped for the MCU and our own memory.
     bool copy_mcu(std::uint64_t address, std::span<std::byte> own, bool to_mcu);

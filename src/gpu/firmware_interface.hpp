@@ -1,12 +1,12 @@
 // The blocks of shared memory through which driver and firmware talk.
 //
-// Layouts are those of facts/firmware-and-scheduling.md 1.2 to 1.4; fields that neither side of Belfry uses are
-// `unused`. Control and output blocks are written by the firmware, input blocks by the driver; words that both
-// sides use for handshakes are accessed atomically: a writer releases, the other side acquires.
+// Layouts are those of facts/firmware-and-scheduling.md 1.2 to 1.4; fields that neither side of Belfry uses
+// are `unused`. Control and output blocks are written by the firmware, input blocks by the driver; words that
+// both sides use for handshakes are accessed atomically: a writer releases, the other side acquires.
 //
-// A request bit is pending while it differs between `req` and `ack`: the host raises a toggle by making req the
-// inverse of *ack* (asking twice merges, it never cancels), the firmware completes it with the value it sampled.
-// Firmware events run the other way round.
+// A request bit is pending while it differs between `req` and `ack`: the host raises a toggle by making req
+// the inverse of *ack* (asking twice merges, it never cancels), the firmware completes it with the value it
+// sampled. Firmware events run the other way round.
 #pragma once
 
 #include <cstddef>
@@ -33,10 +33,10 @@ struct GlobalControl {  // firmware, at boot
     std::uint32_t perfcnt_size;
     std::uint32_t instr_features;
 };
-struct GlobalInput {              // driver
-    std::uint32_t req;            // release; firmware acquires
-    std::uint32_t ack_irq_mask;   // which changes of ack raise the global interrupt
-    std::uint32_t doorbell_req;   // bit a group slot: "look at this group"
+struct GlobalInput {             // driver
+    std::uint32_t req;           // release; firmware acquires
+    std::uint32_t ack_irq_mask;  // which changes of ack raise the global interrupt
+    std::uint32_t doorbell_req;  // bit a group slot: "look at this group"
     std::uint32_t progress_timer;
     std::uint32_t poweroff_timer;
     std::uint32_t unused0;
@@ -44,7 +44,7 @@ struct GlobalInput {              // driver
     std::uint32_t unused1[24];
     std::uint32_t idle_timer;
 };
-struct GlobalOutput {  // firmware
+struct GlobalOutput {   // firmware
     std::uint32_t ack;  // release; driver acquires
     std::uint32_t unused0;
     std::uint32_t doorbell_ack;
@@ -64,8 +64,8 @@ inline constexpr std::uint32_t kGlbFwcfgUpdate = 1U << 9;
 inline constexpr std::uint32_t kGlbIdleEn = 1U << 10;
 inline constexpr std::uint32_t kGlbIdle = 1U << 26;  ///< event: all resident groups are idle
 /// What the firmware completes by copying: all that Belfry's firmware has no further work for.
-inline constexpr std::uint32_t kGlbCopied = kGlbCfgProgressTimer | kGlbCfgAllocEn | kGlbCfgPoweroffTimer |
-                                            kGlbPing | kGlbFwcfgUpdate | kGlbIdleEn;
+inline constexpr std::uint32_t kGlbCopied =
+    kGlbCfgProgressTimer | kGlbCfgAllocEn | kGlbCfgPoweroffTimer | kGlbPing | kGlbFwcfgUpdate | kGlbIdleEn;
 
 // --- group (CSG), one per slot ---
 struct GroupControl {  // firmware, at boot
@@ -77,8 +77,8 @@ struct GroupControl {  // firmware, at boot
     std::uint32_t stream_num;
     std::uint32_t stream_stride;
 };
-struct GroupInput {              // driver
-    std::uint32_t req;           // release; firmware acquires
+struct GroupInput {     // driver
+    std::uint32_t req;  // release; firmware acquires
     std::uint32_t ack_irq_mask;
     std::uint32_t doorbell_req;  // bit a stream: "look at this stream"
     std::uint32_t cs_irq_ack;    // bit a stream: answer to cs_irq_req
@@ -93,8 +93,8 @@ struct GroupInput {              // driver
     std::uint32_t config;  // address-space number
     std::uint32_t iter_trace_config;
 };
-struct GroupOutput {             // firmware
-    std::uint32_t ack;           // release; driver acquires
+struct GroupOutput {    // firmware
+    std::uint32_t ack;  // release; driver acquires
     std::uint32_t unused0;
     std::uint32_t doorbell_ack;
     std::uint32_t cs_irq_req;
@@ -113,20 +113,21 @@ inline constexpr std::uint32_t kGroupStateMask = 7;
 enum class GroupRequest : std::uint32_t { terminate = 0, start = 1, suspend = 2, resume = 3 };
 inline constexpr std::uint32_t kGroupEndpointConfig = 1U << 4;
 inline constexpr std::uint32_t kGroupStatusUpdate = 1U << 5;
-inline constexpr std::uint32_t kGroupSyncUpdate = 1U << 28;  ///< event: a sync object was updated, system scope
-inline constexpr std::uint32_t kGroupIdle = 1U << 29;        ///< event: the group became idle
+inline constexpr std::uint32_t kGroupSyncUpdate = 1U
+                                                  << 28;  ///< event: a sync object was updated, system scope
+inline constexpr std::uint32_t kGroupIdle = 1U << 29;     ///< event: the group became idle
 inline constexpr std::uint32_t kGroupEvents = kGroupSyncUpdate | kGroupIdle;
 inline constexpr std::uint32_t kGroupStatusIdle = 1U << 0;
 
 // --- stream (CS), one per queue of a slot ---
-struct StreamControl {  // firmware, at boot
+struct StreamControl {       // firmware, at boot
     std::uint32_t features;  // 7:0 registers - 1, 15:8 scoreboards
     std::uint32_t input_va;
     std::uint32_t output_va;
 };
-struct StreamInput {           // driver
-    std::uint32_t req;         // release; firmware acquires
-    std::uint32_t config;      // 3:0 priority in the group, 15:8 user doorbell
+struct StreamInput {       // driver
+    std::uint32_t req;     // release; firmware acquires
+    std::uint32_t config;  // 3:0 priority in the group, 15:8 user doorbell
     std::uint32_t unused0;
     std::uint32_t ack_irq_mask;
     std::uint64_t ringbuf_base;  // GPU address, group's address space
@@ -141,7 +142,7 @@ struct StreamInput {           // driver
     std::uint64_t instrbuf_base;  // GPU address, group's address space
     std::uint64_t instrbuf_offset_ptr;
 };
-struct StreamOutput {  // firmware
+struct StreamOutput {   // firmware
     std::uint32_t ack;  // release; driver acquires
     std::uint32_t unused0[15];
     std::uint64_t status_cmd_ptr;
@@ -163,10 +164,11 @@ struct StreamOutput {  // firmware
 static_assert(sizeof(StreamControl) == 0xc);
 static_assert(offsetof(StreamInput, ringbuf_base) == 0x10 && offsetof(StreamInput, ringbuf_input) == 0x30 &&
               offsetof(StreamInput, instrbuf_base) == 0x48);
-static_assert(offsetof(StreamOutput, status_cmd_ptr) == 0x40 && offsetof(StreamOutput, status_wait_sync_ptr) == 0x50 &&
+static_assert(offsetof(StreamOutput, status_cmd_ptr) == 0x40 &&
+              offsetof(StreamOutput, status_wait_sync_ptr) == 0x50 &&
               offsetof(StreamOutput, status_scoreboards) == 0x5c &&
-              offsetof(StreamOutput, status_wait_sync_value_hi) == 0x64 && offsetof(StreamOutput, fault) == 0x80 &&
-              offsetof(StreamOutput, fatal_info) == 0x90);
+              offsetof(StreamOutput, status_wait_sync_value_hi) == 0x64 &&
+              offsetof(StreamOutput, fault) == 0x80 && offsetof(StreamOutput, fatal_info) == 0x90);
 
 inline constexpr std::uint32_t kStreamStateMask = 7;
 inline constexpr std::uint32_t kStreamStop = 0;

@@ -8,8 +8,8 @@
 namespace belfry::gpu {
 namespace {
 
-using base::kAcquire;
 using base::kAcqRel;
+using base::kAcquire;
 using base::kRelaxed;
 using base::kRelease;
 using base::kSeqCst;
@@ -18,7 +18,8 @@ constexpr std::uint32_t reg(Reg r) { return static_cast<std::uint32_t>(r); }
 constexpr std::uint32_t kAsFirst = reg(as_reg(0, AsReg::transtab_lo));
 constexpr std::uint32_t kAsEnd = reg(as_reg(kAddressSpaces, AsReg::transtab_lo));
 constexpr std::uint32_t kBlockAlign = 64;
-/// The uAPI refuses flush ids with any of the bits 30:24 (facts/uapi.md 1.13), so the counter wraps before them.
+/// The uAPI refuses flush ids with any of the bits 30:24 (facts/uapi.md 1.13), so the counter wraps before
+/// them.
 constexpr std::uint32_t kFlushIdMask = 0x00ff'ffff;
 
 struct Constant {
@@ -95,8 +96,7 @@ bool Gpu::take_latched() {
     // Doorbell pages before doorbell 0: a group's page is in place when it starts, and out of use when it is
     // acknowledged as stopped.
     for (unsigned i = 0; i < kDoorbells; ++i) {
-        auto* const page =
-            reinterpret_cast<uapi::belfry_user_doorbell*>(page_asked_[i].load(kAcquire));
+        auto* const page = reinterpret_cast<uapi::belfry_user_doorbell*>(page_asked_[i].load(kAcquire));
         if (page == pages_[i]) continue;
         pages_[i] = page;
         bound_doorbells_ = page != nullptr ? bound_doorbells_ | 1U << i : bound_doorbells_ & ~(1U << i);
@@ -176,8 +176,8 @@ void Gpu::raise_mmu_fault(std::uint32_t number, const MmuFault& fault) {
     AsRegisters& as = as_[number % kAddressSpaces];
     if ((mmu_.raw.load(kAcquire) & mmu_int_fault(number)) == 0) {  // the first one is kept
         as.faultaddress.store(fault.address, kRelaxed);
-        as.faultstatus.store(static_cast<std::uint32_t>(fault.type) | static_cast<std::uint32_t>(fault.access) << 8,
-                             kRelaxed);
+        as.faultstatus.store(
+            static_cast<std::uint32_t>(fault.type) | static_cast<std::uint32_t>(fault.access) << 8, kRelaxed);
     }
     raise(mmu_, mmu_int_fault(number));
 }
@@ -197,11 +197,12 @@ std::uint32_t Gpu::read(Reg address) {
             case AsReg::status:          return as.status.load(kAcquire);
             case AsReg::faultstatus:     return as.faultstatus.load(kRelaxed);
             case AsReg::faultaddress_lo: return static_cast<std::uint32_t>(as.faultaddress.load(kRelaxed));
-            case AsReg::faultaddress_hi: return static_cast<std::uint32_t>(as.faultaddress.load(kRelaxed) >> 32);
-            case AsReg::transtab_lo:     return static_cast<std::uint32_t>(as.transtab);
-            case AsReg::transtab_hi:     return static_cast<std::uint32_t>(as.transtab >> 32);
-            case AsReg::transcfg_lo:     return static_cast<std::uint32_t>(as.transcfg);
-            default:                     return 0;
+            case AsReg::faultaddress_hi:
+                return static_cast<std::uint32_t>(as.faultaddress.load(kRelaxed) >> 32);
+            case AsReg::transtab_lo: return static_cast<std::uint32_t>(as.transtab);
+            case AsReg::transtab_hi: return static_cast<std::uint32_t>(as.transtab >> 32);
+            case AsReg::transcfg_lo: return static_cast<std::uint32_t>(as.transcfg);
+            default:                 return 0;
         }
     }
     switch (address) {

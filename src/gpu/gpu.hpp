@@ -1,7 +1,8 @@
 // Gpu: the software Mali-CSF GPU as a whole. Registers, address spaces, doorbells, firmware.
 //
 // Owns   all of the above and the memory that driver and firmware share.
-// Runs   step(), prepare_sleep() and woke() in the GPU actor; read() and write() in the driver actor. It has no
+// Runs   step(), prepare_sleep() and woke() in the GPU actor; read() and write() in the driver actor. It has
+// no
 //        thread: whoever runs it calls step() as long as that says there is more to do, and may then put its
 //        thread to sleep between prepare_sleep() and woke() (server/gpu_thread.hpp); a rig just steps.
 #pragma once
@@ -28,11 +29,12 @@ class Gpu final : public Mmio, private FirmwarePort {
     /// One bounded piece of work: latched register writes, doorbells, a slice of one stream. True if there is
     /// or may be more to do.
     bool step();
-    /// Announces sleep to clients (need_wakeup) and to the driver, and looks at everything once more. False: do
-    /// not sleep, there is work. woke() follows either way.
+    /// Announces sleep to clients (need_wakeup) and to the driver, and looks at everything once more. False:
+    /// do not sleep, there is work. woke() follows either way.
     bool prepare_sleep();
     void woke();
-    /// Whether some client could ring without anybody waking a sleeping GPU: then sleep is bounded by the runner.
+    /// Whether some client could ring without anybody waking a sleeping GPU: then sleep is bounded by the
+    /// runner.
     [[nodiscard]] bool has_user_doorbells() const { return bound_doorbells_ != 0; }
 
     std::uint32_t read(Reg reg) override;
@@ -88,8 +90,8 @@ class Gpu final : public Mmio, private FirmwarePort {
     std::array<std::uint32_t, kDoorbells> page_low_{};                 // driver's
     std::array<std::atomic<std::uint64_t>, kDoorbells> page_asked_{};  // host address of the page
     std::atomic<std::uint32_t> rung_{0};                               // doorbells that the driver wrote
-    std::atomic<bool> attention_{false};  // some latch above was written
-    std::atomic<bool> asleep_{false};     // attention must go through Host::attention()
+    std::atomic<bool> attention_{false};                               // some latch above was written
+    std::atomic<bool> asleep_{false};  // attention must go through Host::attention()
 
     // The GPU actor's own.
     std::array<uapi::belfry_user_doorbell*, kDoorbells> pages_{};

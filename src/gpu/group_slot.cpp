@@ -108,7 +108,8 @@ void GroupSlot::start(bool resume) {
             continue;
         }
         StreamState saved{};
-        if (!firmware_.copy_mcu(buffer + i * sizeof(StreamState), std::as_writable_bytes(std::span(&saved, 1)), false)) {
+        if (!firmware_.copy_mcu(buffer + i * sizeof(StreamState),
+                                std::as_writable_bytes(std::span(&saved, 1)), false)) {
             started_ |= bit(i);
             current_ = i;
             streams_[i].refuse();
@@ -140,11 +141,11 @@ void GroupSlot::start_stream(unsigned index, const StreamState* saved) {
     current_ = index;
     doorbell_ids_[index] = base::load(input.config, kRelaxed) >> 8 & 0xff;
     acknowledge_stream(index, kStreamStart);
-    const bool sound = config.input != nullptr && config.output != nullptr &&
-                       std::has_single_bit(config.ring_bytes) && config.ring_bytes % (1U << kPageShift) == 0 &&
-                       config.ring_base % (1U << kPageShift) == 0 &&
-                       (config.trace_bytes == 0 ||
-                        (std::has_single_bit(config.trace_bytes) && (config.trace_base | config.trace_bytes) % 4 == 0));
+    const bool sound =
+        config.input != nullptr && config.output != nullptr && std::has_single_bit(config.ring_bytes) &&
+        config.ring_bytes % (1U << kPageShift) == 0 && config.ring_base % (1U << kPageShift) == 0 &&
+        (config.trace_bytes == 0 ||
+         (std::has_single_bit(config.trace_bytes) && (config.trace_base | config.trace_bytes) % 4 == 0));
     if (!sound) {
         streams_[index].refuse();
         report_fatal({.type = csf::Exception::cs_config_fault, .info = config.ring_base, .place = {}});
@@ -167,7 +168,8 @@ void GroupSlot::suspend() {
             streams_[i].suspend(saved);
         }
         // A buffer that the driver did not map loses the state: the streams are fatal at RESUME.
-        firmware_.copy_mcu(buffer + i * sizeof(StreamState), std::as_writable_bytes(std::span(&saved, 1)), true);
+        firmware_.copy_mcu(buffer + i * sizeof(StreamState), std::as_writable_bytes(std::span(&saved, 1)),
+                           true);
     }
     stopped();
 }
@@ -260,7 +262,9 @@ void GroupSlot::note(unsigned index) {
     const bool runs = stream.status() == StreamStatus::running;
     const bool waits =
         stream.status() == StreamStatus::blocked && stream.blocked().reason == BlockedReason::sync;
-    const auto set = [](std::uint32_t& word, std::uint32_t mask, bool on) { word = on ? word | mask : word & ~mask; };
+    const auto set = [](std::uint32_t& word, std::uint32_t mask, bool on) {
+        word = on ? word | mask : word & ~mask;
+    };
     set(runnable_, bit(index), runs);
     set(waiting_, bit(index), waits);
     set(firmware_.runnable_slots_, bit(index_), runnable_ != 0);
@@ -309,13 +313,15 @@ void GroupSlot::raise_stream_event(unsigned index, std::uint32_t event) {
     const StreamInput& input = *blocks_[index].input;
     StreamOutput& output = *blocks_[index].output;
     const std::uint32_t ack = base::load(output.ack, kRelaxed);
-    if (((base::load(input.req, kAcquire) ^ ack) & event) == 0) base::store(output.ack, ack ^ event, kRelease);
+    if (((base::load(input.req, kAcquire) ^ ack) & event) == 0)
+        base::store(output.ack, ack ^ event, kRelease);
     // The event before its notice: the driver copies the notice first and then looks at the event.
     base::full_fence();
     const std::uint32_t notice = base::load(output_->cs_irq_req, kRelaxed);
     if (((notice ^ base::load(input_->cs_irq_ack, kAcquire)) & bit(index)) == 0)
         base::store(output_->cs_irq_req, notice ^ bit(index), kRelease);
-    if ((base::load(input.ack_irq_mask, kRelaxed) & event) != 0) firmware_.port_.raise_job_interrupt(bit(index_));
+    if ((base::load(input.ack_irq_mask, kRelaxed) & event) != 0)
+        firmware_.port_.raise_job_interrupt(bit(index_));
 }
 
 void GroupSlot::write_exception(unsigned index, const StreamException& exception, bool fatal) {
@@ -323,7 +329,8 @@ void GroupSlot::write_exception(unsigned index, const StreamException& exception
     StreamOutput& output = *blocks_[index].output;
     // The first one that the driver has not acknowledged is kept.
     if (((base::load(blocks_[index].input->req, kAcquire) ^ base::load(output.ack, kRelaxed)) & event) == 0) {
-        base::store(fatal ? output.fatal : output.fault, static_cast<std::uint32_t>(exception.type), kRelaxed);
+        base::store(fatal ? output.fatal : output.fault, static_cast<std::uint32_t>(exception.type),
+                    kRelaxed);
         base::store(fatal ? output.fatal_info : output.fault_info, exception.info, kRelaxed);
         base::store(output.fault_cmd_ptr, exception.place.cmd_ptr, kRelaxed);
         base::store(output.fault_instruction, exception.place.instruction, kRelaxed);
@@ -384,10 +391,14 @@ std::uint64_t GroupSlot::progress_of(std::uint32_t queue) {
     return queue < streams_.size() && (started_ & bit(queue)) != 0 ? streams_[queue].progress() : 0;
 }
 
-void GroupSlot::report_fault(const StreamException& exception) { write_exception(current_, exception, false); }
+void GroupSlot::report_fault(const StreamException& exception) {
+    write_exception(current_, exception, false);
+}
 void GroupSlot::report_fatal(const StreamException& exception) { write_exception(current_, exception, true); }
 
-void GroupSlot::report_mmu_fault(const MmuFault& fault) { firmware_.port_.raise_mmu_fault(address_space_, fault); }
+void GroupSlot::report_mmu_fault(const MmuFault& fault) {
+    firmware_.port_.raise_mmu_fault(address_space_, fault);
+}
 
 void GroupSlot::protected_mode_wanted() { raise_stream_event(current_, kStreamProtmPending); }
 

@@ -84,8 +84,8 @@ inline constexpr std::uint32_t kAsStatusActive = 1;      ///< a command has not 
 inline constexpr std::uint32_t kTranscfgUnmapped = 1;    ///< disabled: every access faults
 inline constexpr std::uint32_t kTranscfgAarch64_4k = 6;  ///< translation by tables
 
-/// MMU interrupt: bit n = page fault in address space n. Belfry: bit 16 + n = a command of address space n was
-/// carried out; on hardware the driver polls STATUS, which a driver without a clock or a wait cannot.
+/// MMU interrupt: bit n = page fault in address space n. Belfry: bit 16 + n = a command of address space n
+/// was carried out; on hardware the driver polls STATUS, which a driver without a clock or a wait cannot.
 constexpr std::uint32_t mmu_int_fault(std::uint32_t as) { return 1U << as; }
 constexpr std::uint32_t mmu_int_command_done(std::uint32_t as) { return 1U << (16 + as); }
 
@@ -102,9 +102,10 @@ inline constexpr unsigned kEntries = 1U << kLevelBits;
 inline constexpr unsigned kLastLevel = 3;
 constexpr unsigned level_shift(unsigned level) { return kPageShift + (kLastLevel - level) * kLevelBits; }
 inline constexpr std::uint64_t kPteValid = 1U << 0;
-inline constexpr std::uint64_t kPteTableOrPage = 1U << 1;  ///< set: table (levels 0-2) or page (3); clear: block
-inline constexpr std::uint64_t kPteReadOnly = 1U << 7;     ///< AP[2]
-inline constexpr std::uint64_t kPteNoExec = 1ULL << 54;    ///< XN
+inline constexpr std::uint64_t kPteTableOrPage = 1U
+                                                 << 1;  ///< set: table (levels 0-2) or page (3); clear: block
+inline constexpr std::uint64_t kPteReadOnly = 1U << 7;  ///< AP[2]
+inline constexpr std::uint64_t kPteNoExec = 1ULL << 54;  ///< XN
 inline constexpr std::uint64_t kPteAddressMask = 0x0000'ffff'ffff'f000;
 
 // --- doorbells: one 64 KiB page each; 0 is the driver's ---

@@ -22,15 +22,16 @@ using csf::Op;
 constexpr std::uint64_t kPageBytes = 1U << kPageShift;
 constexpr std::uint32_t kAllSlots = (1U << kScoreboards) - 1;
 
-/// Streams are fetched from pages that are mapped no-execute (rings by the kernel, command buffers by Mesa), so
-/// a fetch is a read to the MMU; "execute" is for shader cores.
+/// Streams are fetched from pages that are mapped no-execute (rings by the kernel, command buffers by Mesa),
+/// so a fetch is a read to the MMU; "execute" is for shader cores.
 constexpr Access kFetch = Access::read;
 
 bool is_register(std::uint64_t index) { return index < kRegisters; }
 bool is_pair(std::uint64_t index) { return index < kRegisters && index % 2 == 0; }
 
-/// Wait mask and signal slot of a deferrable instruction. False if one names a slot that does not exist: hardware
-/// drops such an operation or faults (facts/csf-isa.md 2.5), here it is always a fault, so that it is noticed.
+/// Wait mask and signal slot of a deferrable instruction. False if one names a slot that does not exist:
+/// hardware drops such an operation or faults (facts/csf-isa.md 2.5), here it is always a fault, so that it
+/// is noticed.
 template <Op op_code>
 bool take_deferral(std::uint64_t word, InFlight& op) {
     const auto wait = get<op_code, Arg::wait>(word);
@@ -49,8 +50,8 @@ bool satisfied(Condition condition, std::uint64_t value, std::uint64_t reference
     }
 }
 
-/// The futex bits of all targets that a step from `before` to `after` passes (docs/architecture.md, "Waits"); 0 if
-/// the value stays.
+/// The futex bits of all targets that a step from `before` to `after` passes (docs/architecture.md, "Waits");
+/// 0 if the value stays.
 std::uint32_t wake_bits(std::uint64_t before, std::uint64_t after) {
     const std::uint64_t steps = after - before;
     // A step down, or one over 32 targets or more, may satisfy a waiter on any bit.
@@ -136,7 +137,8 @@ bool Stream::wake_if_waiting(const std::byte* host) {
 }
 
 bool Stream::wake_if_waiting_for_progress() {
-    if (state_.status != StreamStatus::blocked || state_.blocked.reason != BlockedReason::progress) return false;
+    if (state_.status != StreamStatus::blocked || state_.blocked.reason != BlockedReason::progress)
+        return false;
     state_.status = StreamStatus::running;
     return true;
 }
@@ -222,7 +224,7 @@ std::uint32_t Stream::run(std::uint32_t budget) {
             // Each word is read once, whatever the client does to it meanwhile.
             const std::uint64_t word = base::load(*ip, kRelaxed);
             switch (static_cast<Op>(csf::opcode(word))) {
-                case Op::nop: ++ip; continue;
+                case Op::nop:    ++ip; continue;
                 case Op::move48: {
                     const auto dst = get<Op::move48, Arg::dst>(word);
                     if (!is_pair(dst)) break;
@@ -241,8 +243,8 @@ std::uint32_t Stream::run(std::uint32_t budget) {
                     const auto dst = get<Op::add_immediate32, Arg::dst>(word);
                     const auto src = get<Op::add_immediate32, Arg::src>(word);
                     if (!is_register(dst) || !is_register(src)) break;
-                    registers[dst] =
-                        registers[src] + static_cast<std::uint32_t>(get<Op::add_immediate32, Arg::immediate>(word));
+                    registers[dst] = registers[src] + static_cast<std::uint32_t>(
+                                                          get<Op::add_immediate32, Arg::immediate>(word));
                     ++ip;
                     continue;
                 }
@@ -250,8 +252,8 @@ std::uint32_t Stream::run(std::uint32_t budget) {
                     const auto dst = get<Op::add_immediate64, Arg::dst>(word);
                     const auto src = get<Op::add_immediate64, Arg::src>(word);
                     if (!is_pair(dst) || !is_pair(src)) break;
-                    set_pair(dst, pair(src) +
-                                      static_cast<std::uint64_t>(get<Op::add_immediate64, Arg::immediate>(word)));
+                    set_pair(dst, pair(src) + static_cast<std::uint64_t>(
+                                                  get<Op::add_immediate64, Arg::immediate>(word)));
                     ++ip;
                     continue;
                 }
@@ -318,9 +320,9 @@ Stream::Step Stream::execute(std::uint64_t word) {
         case Op::flush_cache2: {
             // Memory is coherent: the flush is its scoreboard step, and counts for LATEST_FLUSH_ID.
             if (!is_register(get<Op::flush_cache2, Arg::flush_id>(word))) return invalid(word);
-            for (const std::uint64_t mode : {get<Op::flush_cache2, Arg::l2_mode>(word),
-                                             get<Op::flush_cache2, Arg::lsc_mode>(word),
-                                             get<Op::flush_cache2, Arg::other_mode>(word)})
+            for (const std::uint64_t mode :
+                 {get<Op::flush_cache2, Arg::l2_mode>(word), get<Op::flush_cache2, Arg::lsc_mode>(word),
+                  get<Op::flush_cache2, Arg::other_mode>(word)})
                 if (mode > static_cast<std::uint64_t>(csf::FlushMode::clean_invalidate)) return invalid(word);
             InFlight op{.kind = InFlight::Kind::flush};
             if (!take_deferral<Op::flush_cache2>(word, op)) return invalid(word);
@@ -346,7 +348,8 @@ Stream::Step Stream::execute(std::uint64_t word) {
             op.count = static_cast<std::uint8_t>(count);
             op.place = here(word);
             SampledRegisters sampled{};
-            std::copy_n(state_.registers.begin() + static_cast<std::ptrdiff_t>(first), count, sampled.begin());
+            std::copy_n(state_.registers.begin() + static_cast<std::ptrdiff_t>(first), count,
+                        sampled.begin());
             return issue(op, &sampled);
         }
         case Op::progress_store: {
@@ -435,7 +438,8 @@ Stream::Step Stream::execute_load_store(std::uint64_t word, bool store) {
     if (!store) {
         // Loading over the address that the load comes from.
         for (const std::uint64_t i : {address, address + 1})
-            if (i >= base_register && i <= last && (mask >> (i - base_register) & 1U) != 0) return invalid(word);
+            if (i >= base_register && i <= last && (mask >> (i - base_register) & 1U) != 0)
+                return invalid(word);
     }
     InFlight op{.kind = store ? InFlight::Kind::store : InFlight::Kind::load};
     op.signal = state_.other_entry;
@@ -501,8 +505,8 @@ Stream::Step Stream::execute_sync_wait(std::uint64_t word) {
         error = base::load(sync.error, kRelaxed);
     }
     if (!satisfied(condition, value, reference)) {
-        // What is in flight goes on while the stream stands, and may be the very update that it waits for: then
-        // look again, since nobody else's update might ever come.
+        // What is in flight goes on while the stream stands, and may be the very update that it waits for:
+        // then look again, since nobody else's update might ever come.
         const std::uint32_t in_flight = state_.in_flight_count;
         complete(kAllSlots);
         if (state_.status != StreamStatus::running) return Step::stop;
@@ -515,9 +519,7 @@ Stream::Step Stream::execute_sync_wait(std::uint64_t word) {
                       .reference = reference});
     }
     if (error != 0 && get<Op::sync_wait64, Arg::error_reject>(word) == 0) {
-        raise_recoverable({.type = Exception::cs_inherit_fault,
-                           .info = object,
-                           .place = here(word)});
+        raise_recoverable({.type = Exception::cs_inherit_fault, .info = object, .place = here(word)});
     }
     return Step::next;
 }
@@ -547,7 +549,8 @@ Stream::Step Stream::execute_call(std::uint64_t word, bool tail) {
     const std::uint64_t bytes = state_.registers[length_register];
     if (bytes % kInstructionBytes != 0 || address % kInstructionBytes != 0) return invalid(word);
     if (tail && state_.depth == 0) return invalid(word);
-    if (!tail && state_.depth + 1 == kCallDepth) return fail(Exception::cs_call_stack_overflow, word, here(word));
+    if (!tail && state_.depth + 1 == kCallDepth)
+        return fail(Exception::cs_call_stack_overflow, word, here(word));
 
     if (!tail) {
         top().next += kInstructionBytes;
@@ -609,7 +612,8 @@ bool Stream::complete(std::uint32_t slots) {
             const bool wanted = (slots >> op.signal & 1U) != 0;
             const std::uint32_t waits_for = op.wait & busy;
             if (wanted && waits_for == 0) {
-                if (!perform(op, &state_.sampled[i])) return false;  // the stream has ended, and what is left is void
+                if (!perform(op, &state_.sampled[i]))
+                    return false;  // the stream has ended, and what is left is void
                 changed = true;
                 continue;
             }
@@ -689,10 +693,11 @@ bool Stream::perform_sync(const InFlight& op) {
         base::store(sync.error, error, kRelaxed);
         // Sequentially consistent: releases the error word, and is this side's store of the Dekker handshake
         // with waiters, which count themselves, fence, and read the value again.
-        const std::uint64_t before =
-            add ? base::fetch_add(sync.value, op.value, kSeqCst) : base::exchange(sync.value, op.value, kSeqCst);
+        const std::uint64_t before = add ? base::fetch_add(sync.value, op.value, kSeqCst)
+                                         : base::exchange(sync.value, op.value, kSeqCst);
         const std::uint32_t bits = wake_bits(before, add ? before + op.value : op.value);
-        if (base::load(sync.waiters, kSeqCst) != 0 && bits != 0) port_->wake(base::low_word(sync.value), bits);
+        if (base::load(sync.waiters, kSeqCst) != 0 && bits != 0)
+            port_->wake(base::low_word(sync.value), bits);
     } else {
         auto& sync = *reinterpret_cast<uapi::belfry_sync_object32*>(host);
         base::store(sync.error, error, kRelaxed);
@@ -751,7 +756,9 @@ Stream::Step Stream::block(const Blocked& blocked) {
     return Step::stop;
 }
 
-Stream::Step Stream::invalid(std::uint64_t word) { return fail(Exception::cs_instr_invalid, word, here(word)); }
+Stream::Step Stream::invalid(std::uint64_t word) {
+    return fail(Exception::cs_instr_invalid, word, here(word));
+}
 
 Stream::Step Stream::fail(Exception type, std::uint64_t info, const Place& place) {
     state_.status = StreamStatus::fatal;

@@ -1,14 +1,15 @@
 // Stream: one command stream, that is, the interpreter of CSF v10 instructions and the state it runs on.
 //
-// Owns   registers, call stack, scoreboards, operations in flight. All of it is StreamState, which SUSPEND saves
+// Owns   registers, call stack, scoreboards, operations in flight. All of it is StreamState, which SUSPEND
+// saves
 //        and RESUME restores as it is.
 // Runs   in the GPU actor.
 // Called by Firmware: start, run a slice, stop. Reaches out through StreamPort only.
 //
 // Asynchronous operations complete as late as they may: when their scoreboard entry is waited for, when the
 // stream stops or uses up its slice, or when kInFlightMax are outstanding. A program that forgets a WAIT
-// therefore fails here every time, not once a month on a board. facts/csf-isa.md 4; what that sheet leaves open
-// (section 10) is decided in docs/architecture.md, "What the GPU does where the sources are silent".
+// therefore fails here every time, not once a month on a board. facts/csf-isa.md 4; what that sheet leaves
+// open (section 10) is decided in docs/architecture.md, "What the GPU does where the sources are silent".
 #pragma once
 
 #include <array>
@@ -143,7 +144,7 @@ struct StreamConfig {
     AddressSpace* space;
     std::uint64_t ring_base;  // GPU address, page aligned
     std::uint32_t ring_bytes;
-    uapi::belfry_user_input* input;    // client-writable
+    uapi::belfry_user_input* input;  // client-writable
     uapi::belfry_user_output* output;
     std::uint64_t trace_base;
     std::uint32_t trace_bytes;  // 0 = no trace buffer
@@ -158,7 +159,8 @@ class Stream {
     void resume(const StreamConfig& config, const StreamState& saved);
     /// Ends before it has started; the caller has told the driver why.
     void refuse() { state_ = {.status = StreamStatus::fatal}; }
-    /// Completes what can complete, stops, and clears ACTIVE. All writes on behalf of the stream are done then.
+    /// Completes what can complete, stops, and clears ACTIVE. All writes on behalf of the stream are done
+    /// then.
     void stop();
     /// What SUSPEND saves; the stream is then stopped.
     void suspend(StreamState& saved);

@@ -1,10 +1,10 @@
 #include "server/gpu_thread.hpp"
 
-#include <pthread.h>
-#include <sys/epoll.h>
-
 #include <array>
 #include <memory>
+
+#include <pthread.h>
+#include <sys/epoll.h>
 
 #include "base/clock.hpp"
 #include "base/futex.hpp"
@@ -12,8 +12,8 @@
 namespace belfry::server {
 namespace {
 
-/// Longer than a client takes from waking up to its next doorbell, so that a ping-pong finds the GPU awake; short
-/// enough that an idle GPU does not keep a CPU from those who have work.
+/// Longer than a client takes from waking up to its next doorbell, so that a ping-pong finds the GPU awake;
+/// short enough that an idle GPU does not keep a CPU from those who have work.
 constexpr std::uint64_t kSpinNs = 100'000;
 /// Idle steps between two looks at the clock.
 constexpr unsigned kStepsPerLook = 64;
@@ -50,8 +50,8 @@ void GpuHost::futex_wake(std::uint32_t& word, std::uint32_t bitset) { base::fute
 std::uint64_t GpuHost::timestamp() { return base::monotonic_ns(); }
 
 void GpuHost::add(int eventfd) {
-    // Edge-triggered: each ring wakes once, and nothing of the client's is ever read or written. A level would
-    // let a client keep the GPU awake by not draining its own counter.
+    // Edge-triggered: each ring wakes once, and nothing of the client's is ever read or written. A level
+    // would let a client keep the GPU awake by not draining its own counter.
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.fd = eventfd}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, eventfd, &event);
 }

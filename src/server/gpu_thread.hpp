@@ -1,12 +1,14 @@
 // GpuThread: the GPU actor's thread, and the two lines between it and the rest of the world.
 //
-// Owns   the thread, the eventfd that wakes it, the eventfd that is the GPU's interrupt line, and the epoll set of
+// Owns   the thread, the eventfd that wakes it, the eventfd that is the GPU's interrupt line, and the epoll
+// set of
 //        clients' doorbell eventfds. The Gpu is handed in by reference and must outlive it.
-// Runs   run() on its own thread. interrupt_fd() is the driver actor's to read; add() and remove() are its calls.
+// Runs   run() on its own thread. interrupt_fd() is the driver actor's to read; add() and remove() are its
+// calls.
 //
 // The thread steps the GPU as long as there is work, spins a little when there is none (the next doorbell is
-// likely near), then sleeps: for good if everybody who can bring work also wakes it, else in bounded naps, since a
-// program that was written for hardware rings doorbells and knows of no eventfd.
+// likely near), then sleeps: for good if everybody who can bring work also wakes it, else in bounded naps,
+// since a program that was written for hardware rings doorbells and knows of no eventfd.
 #pragma once
 
 #include <atomic>

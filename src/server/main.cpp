@@ -1,15 +1,15 @@
 // belfryd: the driver process.
 
-#include <sys/resource.h>
-
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
 
 #include "server/server.hpp"
 #include "uapi/wire.hpp"
@@ -35,17 +35,20 @@ int main(int argc, char** argv) {
     bool is_private = false;
     bool verbose = false;
     server::ServerOptions options;
-    app.add_option("--socket", socket_path, "Path of the socket to listen on, made with mode 0600 (default: belfry.sock in "
-                                           "$XDG_RUNTIME_DIR, in /run/user/UID, or in /tmp/belfry-UID)");
+    app.add_option("--socket", socket_path,
+                   "Path of the socket to listen on, made with mode 0600 (default: belfry.sock in "
+                   "$XDG_RUNTIME_DIR, in /run/user/UID, or in /tmp/belfry-UID)");
     app.add_option("--group-slots", options.firmware.group_slots, "Group slots of the GPU")
         ->check(CLI::Range(1, 16))
         ->capture_default_str();
     app.add_option("--streams", options.firmware.streams_per_group, "Command streams of a group slot")
         ->check(CLI::Range(1, 32))
         ->capture_default_str();
-    app.add_option("--listen-fd", listen_fd, "Serve a socket that listens already, inherited as this descriptor");
+    app.add_option("--listen-fd", listen_fd,
+                   "Serve a socket that listens already, inherited as this descriptor");
     app.add_flag("--private", is_private, "End with the last client");
-    app.add_flag("-v,--verbose", verbose, "Say on standard error what happens; without it, only what goes wrong");
+    app.add_flag("-v,--verbose", verbose,
+                 "Say on standard error what happens; without it, only what goes wrong");
     CLI11_PARSE(app, argc, argv);
 
     spdlog::set_default_logger(spdlog::stderr_color_mt("belfryd"));
@@ -62,11 +65,11 @@ int main(int argc, char** argv) {
         }
         socket_path = *usual;
     }
-    auto socket = listen_fd >= 0
-                      ? server::ListeningSocket::adopt(base::Fd(listen_fd),
-                                                       is_private ? server::ListeningSocket::Name::remove_with_directory
-                                                                  : server::ListeningSocket::Name::keep)
-                      : server::ListeningSocket::bind(socket_path);
+    auto socket = listen_fd >= 0 ? server::ListeningSocket::adopt(
+                                       base::Fd(listen_fd),
+                                       is_private ? server::ListeningSocket::Name::remove_with_directory
+                                                  : server::ListeningSocket::Name::keep)
+                                 : server::ListeningSocket::bind(socket_path);
     if (!socket) {
         spdlog::error("{}", socket.error());
         return EXIT_FAILURE;

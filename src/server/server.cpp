@@ -1,10 +1,11 @@
 #include "server/server.hpp"
 
-#include <asio/post.hpp>
 #include <chrono>
 #include <csignal>
 
 #include <spdlog/spdlog.h>
+
+#include <asio/post.hpp>
 
 #include "base/clock.hpp"
 
@@ -13,7 +14,9 @@ namespace belfry::server {
 std::expected<std::unique_ptr<Server>, std::string> Server::make(const ServerOptions& options,
                                                                  ListeningSocket socket) {
     auto host = GpuHost::make();
-    if (!host) return std::unexpected("cannot make the eventfds between GPU and driver: is the limit on open files too low?");
+    if (!host)
+        return std::unexpected(
+            "cannot make the eventfds between GPU and driver: is the limit on open files too low?");
     return std::make_unique<Server>(options, std::move(socket), std::move(*host));
 }
 
@@ -35,7 +38,8 @@ Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique
                      }}) {}
 
 Server::~Server() {
-    // Files end their groups; the firmware is not waited for, because the GPU's thread ends before its memory goes.
+    // Files end their groups; the firmware is not waited for, because the GPU's thread ends before its memory
+    // goes.
     listener_.close_all();
     thread_.reset();
     interrupt_.release();

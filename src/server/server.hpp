@@ -1,17 +1,19 @@
 // Server: everything that belfryd is made of, put together and taken apart in order.
 //
-// Owns   the GPU and its thread, panthor's device and node, the listener. Runs run() in the driver actor, which is
+// Owns   the GPU and its thread, panthor's device and node, the listener. Runs run() in the driver actor,
+// which is
 //        the calling thread. Called by main, and by tests that want a whole daemon in their process.
 #pragma once
+
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
 
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
-#include <expected>
-#include <memory>
-#include <optional>
-#include <string>
 
 #include "drivers/panthor/device.hpp"
 #include "drivers/panthor/file.hpp"
@@ -34,7 +36,8 @@ class Server {
     Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host);
     ~Server();
 
-    /// Serves until stop(), SIGTERM, SIGINT, or the last client if so asked. False if the device did not come up.
+    /// Serves until stop(), SIGTERM, SIGINT, or the last client if so asked. False if the device did not come
+    /// up.
     bool run();
     /// From any thread.
     void stop();

@@ -8,11 +8,26 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 namespace belfry::server {
 
 using base::Errno;
 using base::Result;
+
+namespace {
+
+/// A client's end of a primary has a peer with a name: that of our socket. If it were kept as a channel, we
+/// would hold the client's file open ourselves, and it would outlive the client. Ends of socket pairs have
+/// nameless peers.
+bool is_end_of_pair(int socket) {
+    sockaddr_un peer{};
+    socklen_t bytes = sizeof peer;
+    return ::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &bytes) == 0 &&
+           bytes == sizeof peer.sun_family;
+}
+
+}  // namespace
 
 // ---- Channel: one socket, at most one request at a time
 
@@ -242,6 +257,7 @@ void Session::channel_arrived() {
     }
     if (!*end_of_channel) return end();                    // the last copy of the client's end was closed
     if (channels_.size() >= limits_.channels_max) return;  // closes the end that came
+    if (!is_end_of_pair(end_of_channel->get())) return;
     const auto channel = std::make_shared<Channel>(*this, io_);
     if (channel->start(std::move(*end_of_channel))) channels_.insert(channel);
 }

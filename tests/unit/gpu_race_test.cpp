@@ -1,7 +1,7 @@
 // The races of facts/firmware-and-scheduling.md, section 7, as far as the GPU meets them, each forced in the
 // order in which it bites; the letter is the sheet's. One thread: what "happens meanwhile" happens in a hook.
-// Elsewhere: B14 and G4 (gpu_firmware_test.cpp), B8, B10 and G3 (gpu_suspend_test.cpp), F2, F3, F5 and F6
-// (gpu_sync_test.cpp).
+// Elsewhere: G4 (gpu_firmware_test.cpp), B14 (gpu_group_slot_test.cpp), B8, B10 and G3
+// (gpu_suspend_test.cpp), F2, F3, F5 and F6 (gpu_sync_test.cpp).
 #include <cstdint>
 #include <vector>
 

@@ -74,7 +74,7 @@ BELFRY_UAPI_ASSERT_SIZE(drm_syncobj_destroy, 8);
 #define DRM_SYNCOBJ_WAIT_FLAGS_WAIT_DEADLINE (1u << 3)
 
 struct drm_syncobj_wait {
-    uint64_t handles; /* u32[count_handles] */
+    uint64_t handles;     /* u32[count_handles] */
     int64_t timeout_nsec; /* absolute, CLOCK_MONOTONIC; past = poll once */
     uint32_t count_handles;
     uint32_t flags;

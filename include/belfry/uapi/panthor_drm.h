@@ -1,8 +1,8 @@
 /* panthor's uAPI of Linux 6.18, as far as Belfry answers it, with user submission added.
  *
- * Struct names, layouts and request numbers 0x40 ... 0x4e are the kernel's. User submission follows the series
- * of August 2024 (never merged); its requests are renumbered from driver command 0x30 on, because upstream took
- * the series' numbers for something else. What no kernel has is marked "Belfry".
+ * Struct names, layouts and request numbers 0x40 ... 0x4e are the kernel's. User submission follows the
+ * series of August 2024 (never merged); its requests are renumbered from driver command 0x30 on, because
+ * upstream took the series' numbers for something else. What no kernel has is marked "Belfry".
  */
 #ifndef BELFRY_UAPI_PANTHOR_DRM_H
 #define BELFRY_UAPI_PANTHOR_DRM_H
@@ -196,8 +196,8 @@ struct drm_panthor_group_create {
     uint64_t fragment_core_mask;
     uint64_t tiler_core_mask;
     uint32_t vm_id;
-    uint32_t group_handle;        /* out */
-    int32_t eventfd_sync_update;  /* -1 = none; read with USER_SUBMIT only, like the next */
+    uint32_t group_handle;       /* out */
+    int32_t eventfd_sync_update; /* -1 = none; read with USER_SUBMIT only, like the next */
     int32_t eventfd_group_state;
     int32_t eventfd_doorbell; /* Belfry: the program writes it after a doorbell to a GPU that sleeps */
     uint32_t pad;

@@ -28,9 +28,10 @@ struct belfry_user_input {
 
 /* Second page at user_io_offset; read-only for the program. */
 struct belfry_user_output {
-    uint64_t extract;     /* GPU (release, after its last read of the bytes before); client (acquire) */
-    uint32_t active;      /* GPU: 1 = on a slot. Client reads it after INSERT and a full fence: 0 = kick */
-    uint32_t group_state; /* Belfry: driver (release): drm_panthor_group_state_flags or DESTROYED; 0 = alive */
+    uint64_t extract; /* GPU (release, after its last read of the bytes before); client (acquire) */
+    uint32_t active;  /* GPU: 1 = on a slot. Client reads it after INSERT and a full fence: 0 = kick */
+    uint32_t
+        group_state; /* Belfry: driver (release): drm_panthor_group_state_flags or DESTROYED; 0 = alive */
     uint32_t pad[1020];
 };
 #define BELFRY_GROUP_STATE_DESTROYED (1u << 31)
@@ -66,7 +67,8 @@ static_assert(sizeof(belfry_user_doorbell) == 4096 && offsetof(belfry_user_doorb
 static_assert(sizeof(belfry_sync_object64) == 16 && offsetof(belfry_sync_object64, error) == 8 &&
               offsetof(belfry_sync_object64, waiters) == 12);
 static_assert(sizeof(belfry_sync_object32) == 8 && offsetof(belfry_sync_object32, error) == 4);
-static_assert(std::is_standard_layout_v<belfry_user_output> && std::is_trivially_copyable_v<belfry_sync_object64>);
+static_assert(std::is_standard_layout_v<belfry_user_output> &&
+              std::is_trivially_copyable_v<belfry_sync_object64>);
 } /* namespace belfry::uapi */
 #endif
 #endif

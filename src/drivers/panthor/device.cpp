@@ -135,7 +135,6 @@ void Device::stream_events(Group& group, unsigned slot, unsigned stream) {
     FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, pending);
     if (stream >= group.queue_count()) return;
 
-    if ((pending & gpu::kStreamFault) != 0 && !group.user_submit()) group.queue(stream).mark_faulted();
     if ((pending & gpu::kStreamFatal) != 0) {
         // After a page fault every stream of the address space ends; the one whose access it was is named by it.
         uapi::belfry_group_get_fault record = fatal;

@@ -56,11 +56,13 @@ class File final : public drm::File {
     Result<void> bind_one(Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     Result<std::vector<drm::MapSegment>> map_user_queue(std::uint64_t offset, const drm::MapRequest& request);
 
+    static constexpr std::uint32_t kGroupsMax = 128;
+
     Device& device_;
     drm::HandleTable<drm::BufferPtr> buffers_;
     std::unordered_set<const drm::Buffer*> mappable_;  // the buffers of those handles
     drm::HandleTable<std::shared_ptr<Vm>> vms_{{.first = 1, .last = 32, .when_full = Errno::busy}};
-    drm::HandleTable<std::shared_ptr<Group>> groups_{{.first = 1, .last = 128, .when_full = Errno::busy}};
+    drm::HandleTable<std::shared_ptr<Group>> groups_{{.first = 1, .last = kGroupsMax, .when_full = Errno::busy}};
     drm::SyncobjTable syncobjs_;
 };
 

@@ -290,6 +290,7 @@ Result<void> File::group_create(Call& call) {
     }
     const auto* const vm = vms_.find(args.vm_id);
     if (vm == nullptr) return kInvalid;
+    if (groups_.size() == kGroupsMax) return std::unexpected(Errno::busy);
     options.vm = *vm;
 
     auto* const queues = reinterpret_cast<drm_panthor_queue_create*>(args.queues.array);
@@ -373,8 +374,8 @@ Result<std::vector<drm::MapSegment>> File::mmap(const drm::MapRequest& request) 
     const drm::BufferPtr buffer = device_.mmap_offsets().find(request.offset);
     if (buffer == nullptr) return kInvalid;
     if (!mappable_.contains(buffer.get())) return std::unexpected(Errno::access);
+    if (request.bytes > buffer->size()) return kInvalid;  // before rounding, which wraps
     const std::uint64_t bytes = base::round_up_to_page(request.bytes);
-    if (bytes > buffer->size()) return kInvalid;
     return std::vector{drm::MapSegment{
         .fd = buffer->fd(), .fd_offset = 0, .bytes = bytes, .access = base::Access::read_write}};
 }
@@ -402,7 +403,7 @@ Result<std::vector<drm::MapSegment>> File::map_user_queue(std::uint64_t offset, 
                     .fd = group->outputs_fd(), .fd_offset = page, .bytes = kPageBytes, .access = Access::read}};
         case QueueObject::ring: {
             const drm::BufferPtr& ring = group->queue(queue.queue).ring();
-            if (bytes > ring->size()) return kInvalid;
+            if (request.bytes > ring->size()) return kInvalid;
             return std::vector{
                 drm::MapSegment{.fd = ring->fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
         }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "base/atomic.hpp"
@@ -26,9 +25,15 @@ constexpr std::uint64_t kJobWords = 16;
 constexpr std::uint64_t kJobBytes = kJobWords * csf::kInstructionBytes;
 static_assert(kJobBytes % kRingStep == 0);
 
+/// A queue's sync_: its sync object, and on the next page the error state of each job that the ring can hold.
+constexpr std::uint64_t kSyncBytes = 2 * base::kPageBytes;
+constexpr std::uint64_t kStatuses = base::kPageBytes / sizeof(std::uint64_t);
+
 /// What the kernel writes for one job (facts/csf-isa.md 8): flush, call the stream, wait for all that it started,
-/// count it as done, and end its error state.
-std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uint64_t sync_va) {
+/// count it as done, and end its error state. And Belfry's own: before it counts, it tells its error state. The
+/// kernel learns that from the fault's event, by where EXTRACT is; but EXTRACT has gone on when that is late.
+std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uint64_t sync_va,
+                                               std::uint64_t status_va) {
     constexpr unsigned kAddress = csf::kRegisters - 4;  // d92
     constexpr unsigned kValue = csf::kRegisters - 2;    // r94, d94
     constexpr unsigned kAllSlots = (1U << csf::kSlots) - 1;
@@ -42,9 +47,11 @@ std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uin
         encode<Op::move32>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{stream.bytes}),
         encode<Op::wait>(Operand<Arg::wait>{1}),
         encode<Op::call>(Operand<Arg::address>{kAddress}, Operand<Arg::length>{kValue}),
+        encode<Op::wait>(Operand<Arg::wait>{kAllSlots}),
+        encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{status_va}),
+        encode<Op::store_state>(Operand<Arg::address>{kAddress}, Operand<Arg::state>{csf::State::error_status}),
         encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{sync_va}),
         encode<Op::move48>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{1}),
-        encode<Op::wait>(Operand<Arg::wait>{kAllSlots}),
         encode<Op::sync_add64>(Operand<Arg::address>{kAddress}, Operand<Arg::data>{kValue},
                                Operand<Arg::error_propagate>{1}, Operand<Arg::scope>{csf::Scope::system}),
         encode<Op::error_barrier>(),
@@ -87,7 +94,7 @@ Result<void> Queue::allocate(uapi::belfry_user_input& input, uapi::belfry_user_o
     if (group_.user_submit()) return {};
 
     auto sync = drm::Buffer::make(device_.buffer_stats(),
-                                  {.bytes = base::kPageBytes, .no_mmap = true, .name = "belfry-job-sync"});
+                                  {.bytes = kSyncBytes, .no_mmap = true, .name = "belfry-job-sync"});
     if (!sync) return std::unexpected(sync.error());
     sync_ = std::move(*sync);
     const auto sync_va = group_.vm().map_kernel(sync_, kRingFlags);
@@ -111,6 +118,10 @@ uapi::belfry_sync_object64& Queue::sync_object() const {
     return *reinterpret_cast<uapi::belfry_sync_object64*>(sync_->data());
 }
 
+std::uint64_t Queue::status_offset(std::uint64_t seqno) {
+    return base::kPageBytes + seqno % kStatuses * sizeof(std::uint64_t);
+}
+
 drm::FencePtr Queue::make_fence() { return drm::Fence::make(fence_context_, ++last_fence_); }
 
 void Queue::wake() { device_.wake(*this); }
@@ -130,8 +141,9 @@ void Queue::advance() {
     while (!waiting_.empty() && waiting_.front()->ready()) {
         Job& job = *waiting_.front();
         if (job.stream_.bytes != 0) {
-            const std::uint64_t extract = base::load(output_->extract, base::kAcquire);
-            if (insert_ + kJobBytes - extract > options_.ring_bytes) break;  // advanced again by check_done()
+            // Room is made by jobs that are done, of which there is an interrupt; of EXTRACT, which moves later,
+            // there is none (Submit.AFullRingsLastJobMakesRoomBeforeTheGpuSaysSo).
+            if (insert_ + kJobBytes - done_ > options_.ring_bytes) break;  // advanced again by check_done()
             write_job(job);
             wrote = true;
         } else {
@@ -154,12 +166,14 @@ void Queue::start_clock() {
 
 void Queue::write_job(Job& job) {
     job.seqno_ = ++last_seqno_;
-    job.ring_start_ = insert_;
     job.ring_end_ = insert_ + kJobBytes;
     // A job is a power of two in bytes and so are its neighbours: it never straddles the ring's end.
-    const auto words = job_words(job.stream_, sync_va_);
     static_assert(4096 % kJobBytes == 0);
-    std::memcpy(ring_->data() + (insert_ & (options_.ring_bytes - 1)), words.data(), sizeof words);
+    auto* place = reinterpret_cast<std::uint64_t*>(ring_->data() + (insert_ & (options_.ring_bytes - 1)));
+    // Atomic, since the GPU may still be at the words behind the SYNC_ADD of the job that was here; they are the
+    // same in each job.
+    for (const std::uint64_t word : job_words(job.stream_, sync_va_, sync_va_ + status_offset(job.seqno_)))
+        base::store(*place++, word, base::kRelaxed);
     insert_ = job.ring_end_;
     // Release: the words before the counter that publishes them (A1).
     base::store(input_->insert, insert_, base::kRelease);
@@ -172,8 +186,14 @@ void Queue::check_done() {
     while (!in_flight_.empty() && in_flight_.front()->seqno_ <= done) {
         const auto job = std::move(in_flight_.front());
         in_flight_.pop_front();
-        progress |= job->stream_.bytes != 0;
-        complete(*job, job->faulted_ ? std::optional(Errno::invalid) : std::nullopt);
+        std::uint64_t error = 0;
+        if (job->stream_.bytes != 0) {
+            progress = true;
+            done_ = job->ring_end_;
+            error = base::load(*reinterpret_cast<std::uint64_t*>(sync_->data() + status_offset(job->seqno_)),
+                               base::kRelaxed);
+        }
+        complete(*job, error != 0 ? std::optional(Errno::invalid) : std::nullopt);
     }
     if (!progress) return;
     if (in_flight_.empty())
@@ -185,12 +205,6 @@ void Queue::check_done() {
 
 void Queue::complete(Job& job, std::optional<Errno> error) {
     job.finished_->signal(device_.timers().now(), error);
-}
-
-void Queue::mark_faulted() {
-    const std::uint64_t extract = base::load(output_->extract, base::kAcquire);
-    for (const auto& job : in_flight_)
-        if (job->ring_start_ <= extract && extract < job->ring_end_) job->faulted_ = true;
 }
 
 void Queue::job_overdue() {

@@ -69,9 +69,7 @@ class Job {
     drm::FenceCallback dependency_signalled_{[this] { wake_queue(); }};
     drm::FencePtr finished_;
     std::uint64_t seqno_ = 0;       // of the queue's sync object; 0 until it is in the ring
-    std::uint64_t ring_start_ = 0;  // bytes in the ring: [start, end)
-    std::uint64_t ring_end_ = 0;
-    bool faulted_ = false;          // a recoverable fault was its
+    std::uint64_t ring_end_ = 0;    // counter of the ring's bytes
 
     void wake_queue();
 };
@@ -104,8 +102,6 @@ class Queue : public boost::intrusive::list_base_hook<boost::intrusive::link_mod
     void start_clock();
     /// Signals the fences of jobs that the GPU has completed.
     void check_done();
-    /// A recoverable fault was raised at EXTRACT: marks the job there.
-    void mark_faulted();
     /// Ends all jobs with `error` and releases whoever waits for the queue's sync object.
     void fail_all(Errno error);
     /// A fence for the next job.
@@ -118,6 +114,8 @@ class Queue : public boost::intrusive::list_base_hook<boost::intrusive::link_mod
     void complete(Job& job, std::optional<Errno> error);
     void job_overdue();
     [[nodiscard]] uapi::belfry_sync_object64& sync_object() const;
+    /// Where in sync_ a job leaves the queue's error state.
+    [[nodiscard]] static std::uint64_t status_offset(std::uint64_t seqno);
 
     Device& device_;
     Group& group_;
@@ -135,6 +133,7 @@ class Queue : public boost::intrusive::list_base_hook<boost::intrusive::link_mod
     std::uint64_t last_fence_ = 0;
     std::uint64_t last_seqno_ = 0;
     std::uint64_t insert_ = 0;
+    std::uint64_t done_ = 0;  // bytes before this belong to jobs that are done
     std::deque<std::unique_ptr<Job>> waiting_;    // for dependencies or room
     std::deque<std::unique_ptr<Job>> in_flight_;  // in the ring, or a point after one that is
     drm::Timer job_timer_;

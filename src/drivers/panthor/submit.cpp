@@ -3,6 +3,8 @@
 // In steps, so that nothing is visible before everything has succeeded (facts/uapi.md 1.3, 1.13): check all jobs,
 // find what they signal, resolve what they wait for in order, and only then push jobs and publish fences.
 
+#include <cstddef>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -41,11 +43,25 @@ Result<void> check_flags(const drm_panthor_sync_op& op) {
     return {};
 }
 
-SignalRecord* find(std::vector<SignalRecord>& records, const drm_panthor_sync_op& op) {
-    for (SignalRecord& record : records)
-        if (record.handle == op.handle && record.point == op.timeline_value) return &record;
-    return nullptr;
-}
+/// One record for each (handle, point), in the order of their first mention. How many there are is the client's
+/// choice, so finding one must not mean to look at all.
+class SignalRecords {
+  public:
+    SignalRecord* find(const drm_panthor_sync_op& op) {
+        const auto found = index_.find({op.handle, op.timeline_value});
+        return found != index_.end() ? &records_[found->second] : nullptr;
+    }
+    void add(SignalRecord record) {
+        index_.emplace(std::pair{record.handle, record.point}, records_.size());
+        records_.push_back(std::move(record));
+    }
+    [[nodiscard]] auto begin() { return records_.begin(); }
+    [[nodiscard]] auto end() { return records_.end(); }
+
+  private:
+    std::vector<SignalRecord> records_;
+    std::map<std::pair<std::uint32_t, std::uint64_t>, std::size_t> index_;
+};
 
 Result<void> check_job(Group* group, const drm_panthor_queue_submit& submit) {
     if (submit.pad != 0) return kInvalid;
@@ -58,29 +74,29 @@ Result<void> check_job(Group* group, const drm_panthor_queue_submit& submit) {
 }
 
 Result<void> collect_signals(drm::SyncobjTable& syncobjs, const drm_panthor_queue_submit& submit,
-                             std::vector<SignalRecord>& records) {
+                             SignalRecords& records) {
     for (const drm_panthor_sync_op& op : syncs_of(submit)) {
         if ((op.flags & kSignal) == 0) continue;
         if (const auto sound = check_flags(op); !sound) return sound;
-        if (find(records, op) != nullptr) continue;
+        if (records.find(op) != nullptr) continue;
         drm::SyncobjPtr syncobj = syncobjs.find(op.handle);
         if (syncobj == nullptr) return kInvalid;
         const auto present = syncobj->find_point(op.timeline_value);
-        records.push_back({.handle = op.handle,
-                           .point = op.timeline_value,
-                           .syncobj = std::move(syncobj),
-                           .node = drm::ChainNode::make(),
-                           .fence = present ? *present : nullptr});
+        records.add({.handle = op.handle,
+                     .point = op.timeline_value,
+                     .syncobj = std::move(syncobj),
+                     .node = drm::ChainNode::make(),
+                     .fence = present ? *present : nullptr});
     }
     return {};
 }
 
 Result<void> resolve_waits(drm::SyncobjTable& syncobjs, const drm_panthor_queue_submit& submit,
-                           std::vector<SignalRecord>& records, Job& job) {
+                           SignalRecords& records, Job& job) {
     for (const drm_panthor_sync_op& op : syncs_of(submit)) {
         if ((op.flags & kSignal) != 0) continue;
         if (const auto sound = check_flags(op); !sound) return sound;
-        if (const SignalRecord* const record = find(records, op)) {
+        if (const SignalRecord* const record = records.find(op)) {
             // An earlier job of this call, or what the syncobj held before it; a later job is never waited for.
             if (record->fence == nullptr) return kInvalid;
             job.add_dependency(record->fence);
@@ -107,7 +123,7 @@ Result<void> File::group_submit(drm::Call& call) {
     for (const auto& submit : submits)
         if (const auto sound = check_job(found.get(), submit); !sound) return sound;
 
-    std::vector<SignalRecord> records;
+    SignalRecords records;
     for (const auto& submit : submits)
         if (const auto sound = collect_signals(syncobjs_, submit, records); !sound) return sound;
 
@@ -119,7 +135,7 @@ Result<void> File::group_submit(drm::Call& call) {
         if (const auto sound = resolve_waits(syncobjs_, submit, records, *job); !sound) return sound;
         job->arm(queue.make_fence());
         for (const auto& op : syncs_of(submit))
-            if ((op.flags & kSignal) != 0) find(records, op)->fence = job->finished();
+            if ((op.flags & kSignal) != 0) records.find(op)->fence = job->finished();
         jobs.push_back(std::move(job));
     }
 
