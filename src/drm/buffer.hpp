@@ -44,7 +44,7 @@ class Buffer : public boost::intrusive_ref_counter<Buffer, boost::thread_unsafe_
     static constexpr std::uint64_t kBytesMax = std::uint64_t{1} << 40;
 
     struct Options {
-        std::uint64_t bytes;             ///< rounded up to whole pages
+        std::uint64_t bytes = 0;         ///< rounded up to whole pages
         bool no_mmap = false;            ///< clients cannot map it
         std::uint64_t exclusive_vm = 0;  ///< the driver's tag of the only VM that may bind it; 0 = any
         const char* name = "belfry-bo";  ///< as /proc/PID/maps shows it

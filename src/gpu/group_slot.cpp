@@ -126,7 +126,7 @@ void GroupSlot::start_stream(unsigned index, const StreamState* saved) {
     const StreamInput& input = *blocks_[index].input;
     const std::uint64_t user_input = base::load(input.ringbuf_input, kRelaxed);
     const std::uint64_t user_output = base::load(input.ringbuf_output, kRelaxed);
-    StreamConfig config{
+    const StreamConfig config{
         .space = &firmware_.port_.address_space(address_space_),
         .ring_base = base::load(input.ringbuf_base, kRelaxed),
         .ring_bytes = base::load(input.ringbuf_size, kRelaxed),

@@ -119,7 +119,7 @@ extern const UserMemory kPlainMemory;
 /// One request on its way, and what its reply will be copied to.
 struct Outgoing {
     struct CopyBack {
-        const Attachment* attachment;
+        const Attachment* attachment = nullptr;
         Extent extent;
     };
     const Ioctl* ioctl = nullptr;

@@ -41,7 +41,7 @@ using SyncobjHelper = void (*)(drm::SyncobjTable&, drm::Timers&, const std::shar
 using PlainHelper = void (*)(const std::shared_ptr<Call>&);
 
 struct Row {
-    std::uint32_t request;
+    std::uint32_t request = 0;
     Immediate immediate = nullptr;
     Deferring deferring = nullptr;
     SyncobjHelper syncobj = nullptr;
