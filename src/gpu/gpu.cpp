@@ -89,6 +89,9 @@ void Gpu::woke() {
 /// Whatever the driver has written since: consumed first, then acted upon.
 bool Gpu::take_latched() {
     if (!attention_.exchange(false, kSeqCst)) return false;
+    // Doorbells are taken first and answered last: whatever the driver wrote before it rang is seen in
+    // between. The other order starts a group on an address space whose UPDATE came while this function ran.
+    std::uint32_t rung = rung_.exchange(0, kSeqCst);
 
     for (std::uint32_t i = 0; i < kAddressSpaces; ++i)
         if (as_[i].command.load(kAcquire) != 0) run_as_command(i);
@@ -114,7 +117,6 @@ bool Gpu::take_latched() {
         mcu_status_.store(kMcuStatusDisabled, kRelease);
     }
 
-    std::uint32_t rung = rung_.exchange(0, kSeqCst);
     if ((rung & 1U) != 0) {
         firmware_.driver_doorbell();
         if (firmware_.halted()) mcu_status_.store(kMcuStatusHalt, kRelease);

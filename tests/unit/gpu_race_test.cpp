@@ -3,6 +3,7 @@
 // Elsewhere: G4 (gpu_firmware_test.cpp), B14 (gpu_group_slot_test.cpp), B8, B10 and G3
 // (gpu_suspend_test.cpp), F2, F3, F5 and F6 (gpu_sync_test.cpp).
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -577,6 +578,32 @@ TEST_F(Races, ScribblingOnTheOutputPageChangesNothing) {  // H2
     queue.run(add_one);
     EXPECT_EQ(queue.reg(0), 2u);
     EXPECT_EQ(queue.output().extract, 16u);
+}
+
+TEST_F(Races, AStartThatComesWhileTheGpuTakesCommandsFindsItsAddressSpaceEnabled) {
+    Vm& low = rig.new_vm();
+    Vm& high = rig.new_vm();
+    rig.disable(low);
+    rig.run_until_idle();
+    Group& late = rig.group({.vm = &low, .start = false});
+    late.queue(0).submit(add_one);
+    late.program(1);
+    rig.gpu.write(Reg::mmu_int_clear, ~0U);
+    // The driver acts in the middle of the GPU's look at its registers: behind the commands of `low`.
+    bool acted = false;
+    rig.host.on_interrupt = [&] {
+        if (std::exchange(acted, true)) return;
+        rig.gpu.write64(as_reg(low.number(), AsReg::transcfg_lo), kTranscfgAarch64_4k);
+        rig.gpu.write(as_reg(low.number(), AsReg::command), kAsCommandUpdate);
+        late.ask(GroupRequest::start);
+    };
+    rig.gpu.write64(as_reg(low.number(), AsReg::transtab_lo), low.root());
+    rig.gpu.write(as_reg(high.number(), AsReg::command), kAsCommandFlushMem);
+    rig.step();
+    EXPECT_TRUE(acted);
+    rig.run_until_idle();
+    rig.host.on_interrupt = nullptr;
+    EXPECT_EQ(late.queue(0).reg(0), 1u);
 }
 
 TEST_F(Races, AnyDoorbellValueButZeroIsARing) {  // H5
