@@ -5,6 +5,7 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "belfry/uapi/csf_exceptions.hpp"
 
 namespace belfry::panthor {
 namespace {
@@ -48,17 +49,20 @@ void Device::boot(std::function<void(Result<void>)> ready) {
 }
 
 void Device::interrupt() {
-    // Until both lines are quiet: the GPU raises its line again only after everything was cleared.
-    for (;;) {
-        const std::uint32_t mmu = board_.mmio.read(Reg::mmu_int_stat);
-        const std::uint32_t job = board_.mmio.read(Reg::job_int_stat);
-        if (mmu == 0 && job == 0) break;
-        // Faults first: they say why a stream of the same interrupt has ended.
-        if (mmu != 0) mmu_interrupt(mmu);
-        if (job != 0) {
-            board_.mmio.write(Reg::job_int_clear, job);
-            job_interrupt(job);
-        }
+    const std::uint32_t mmu = board_.mmio.read(Reg::mmu_int_stat);
+    const std::uint32_t job = board_.mmio.read(Reg::job_int_stat);
+    // Faults first: they say why a stream of the same interrupt has ended.
+    if (mmu != 0) mmu_interrupt(mmu);
+    if (job != 0) {
+        board_.mmio.write(Reg::job_int_clear, job);
+        job_interrupt(job);
+    }
+    // The GPU raises its line only when nothing stood. What has come since stands: unmasking raises the line
+    // again for it, and it is served behind whoever waits for the driver now. Looking until all is quiet
+    // would let a stream that raises events without end keep the driver here.
+    for (const Reg mask : {Reg::mmu_int_mask, Reg::job_int_mask}) {
+        board_.mmio.write(mask, 0);
+        board_.mmio.write(mask, kAllBits);
     }
     run_work();
 }
@@ -95,7 +99,8 @@ void Device::job_interrupt(std::uint32_t bits) {
 
 void Device::slot_events(unsigned index) {
     const SlotBlocks& blocks = firmware_.slot(index);
-    // Copied first, looked at second (facts/firmware-and-scheduling.md 7, E1): what comes in between shows again.
+    // Copied first, looked at second (facts/firmware-and-scheduling.md 7, E1): what comes in between shows
+    // again.
     const std::uint32_t notices = base::load(blocks.output->cs_irq_req, base::kAcquire) ^
                                   base::load(blocks.input->cs_irq_ack, base::kRelaxed);
     base::store(blocks.input->cs_irq_ack, base::load(blocks.input->cs_irq_ack, base::kRelaxed) ^ notices,
@@ -136,18 +141,20 @@ void Device::stream_events(Group& group, unsigned slot, unsigned stream) {
     if (stream >= group.queue_count()) return;
 
     if ((pending & gpu::kStreamFatal) != 0) {
-        // After a page fault every stream of the address space ends; the one whose access it was is named by it.
+        // After a page fault every stream of the address space ends; the one whose access it was is named by
+        // it.
         uapi::belfry_group_get_fault record = fatal;
         const Vm& vm = group.vm();
-        const bool culprit = vm.faulted && fatal.info == vm.fault.address && fatal.cmd_ptr != 0;
-        if (vm.faulted) {
+        const bool by_page_fault =
+            vm.faulted && fatal.exception == static_cast<unsigned>(csf::Exception::cs_bus_fault);
+        const bool culprit = by_page_fault && fatal.info == vm.fault.address && fatal.cmd_ptr != 0;
+        if (culprit) {
             record.exception = vm.fault.type;
             record.access = vm.fault.access;
             record.address = vm.fault.address;
             record.flags |= uapi::BELFRY_FAULT_MMU;
-            if (!culprit) record.flags &= ~static_cast<std::uint32_t>(uapi::BELFRY_FAULT_QUEUE);
         }
-        if (!vm.faulted || culprit) group.record_fault(record);
+        if (!by_page_fault || culprit) group.record_fault(record);
         group.end({.fatal_queues = 1U << stream});
     }
 }
@@ -176,6 +183,7 @@ void Device::address_space_faulted(unsigned number) {
     vm->faulted = true;
     // With the address space off, each stream on it reports where it stood; then the groups are ended.
     mmu_.disable(*vm, [this, vm] {
+        if (!vm->faulted) return;  // they have left meanwhile
         for (unsigned i = 0; i < scheduler_.slot_count(); ++i) {
             Group* const group = scheduler_.on_slot(i);
             if (group == nullptr || &group->vm() != vm.get()) continue;
@@ -187,7 +195,6 @@ void Device::address_space_faulted(unsigned number) {
                                  .address = vm->fault.address});
             if (group->can_run()) group->end({.fatal_queues = (1U << group->queue_count()) - 1});
         }
-        vm->faulted = false;
     });
 }
 

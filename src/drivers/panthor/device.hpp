@@ -1,9 +1,12 @@
 // Device: panthor's device as a whole, from boot to the last file.
 //
-// Owns   the helpers' device-wide state (timers, fence numbers, buffer statistics, mmap offsets), the firmware
+// Owns   the helpers' device-wide state (timers, fence numbers, buffer statistics, mmap offsets), the
+// firmware
 //        interface, the MMU slots and the scheduler. Files and groups refer to it and must be gone before it.
-// Runs   in the driver actor. Whoever runs that (server, rig) tells the time before each entry (set_now), calls
-//        interrupt() when the GPU's line rises, tick() when next_deadline() has come, and hands requests to Files.
+// Runs   in the driver actor. Whoever runs that (server, rig) tells the time before each entry (set_now),
+// calls
+//        interrupt() when the GPU's line rises, tick() when next_deadline() has come, and hands requests to
+//        Files.
 //
 // Constructed explicitly by main: board, device, boot(); a node is shown to clients when boot() has said so.
 #pragma once
@@ -15,14 +18,14 @@
 #include <boost/intrusive/list.hpp>
 
 #include "belfry/uapi/panthor_drm.h"
-#include "drm/buffer.hpp"
-#include "drm/fence.hpp"
-#include "drm/timers.hpp"
 #include "drivers/panthor/firmware.hpp"
 #include "drivers/panthor/group.hpp"
 #include "drivers/panthor/mcu_memory.hpp"
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/scheduler.hpp"
+#include "drm/buffer.hpp"
+#include "drm/fence.hpp"
+#include "drm/timers.hpp"
 #include "gpu/board.hpp"
 
 namespace belfry::panthor {

@@ -3,8 +3,8 @@
 // Owns   BO, VM, group and syncobj handles. Owned by the transport; when it dies, groups are ended first.
 // Runs   in the driver actor. Called by a transport (drm::File).
 //
-// Each ioctl is a row of kIoctls in ioctls.cpp and a handler of the same name. What a request looks like in memory
-// is described once, in uapi/ioctl_table.hpp; a handler sees a private copy.
+// Each ioctl is a row of kIoctls in ioctls.cpp and a handler of the same name. What a request looks like in
+// memory is described once, in uapi/ioctl_table.hpp; a handler sees a private copy.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@
 #include <unordered_set>
 
 #include "belfry/uapi/panthor_drm.h"
+#include "drivers/panthor/device.hpp"
+#include "drivers/panthor/group.hpp"
+#include "drivers/panthor/vm.hpp"
 #include "drm/buffer.hpp"
 #include "drm/handles.hpp"
 #include "drm/node.hpp"
 #include "drm/syncobj_ioctls.hpp"
-#include "drivers/panthor/device.hpp"
-#include "drivers/panthor/group.hpp"
-#include "drivers/panthor/vm.hpp"
 
 namespace belfry::panthor {
 
@@ -62,7 +62,8 @@ class File final : public drm::File {
     drm::HandleTable<drm::BufferPtr> buffers_;
     std::unordered_set<const drm::Buffer*> mappable_;  // the buffers of those handles
     drm::HandleTable<std::shared_ptr<Vm>> vms_{{.first = 1, .last = 32, .when_full = Errno::busy}};
-    drm::HandleTable<std::shared_ptr<Group>> groups_{{.first = 1, .last = kGroupsMax, .when_full = Errno::busy}};
+    drm::HandleTable<std::shared_ptr<Group>> groups_{
+        {.first = 1, .last = kGroupsMax, .when_full = Errno::busy}};
     drm::SyncobjTable syncobjs_;
 };
 

@@ -73,7 +73,8 @@ void FirmwareInterface::set_field(std::uint32_t& req, std::uint32_t mask, std::u
     base::store(req, (base::load(req, kRelaxed) & ~mask) | (value & mask), kRelease);
 }
 
-std::uint32_t FirmwareInterface::take_events(std::uint32_t& req, const std::uint32_t& ack, std::uint32_t bits) {
+std::uint32_t FirmwareInterface::take_events(std::uint32_t& req, const std::uint32_t& ack,
+                                             std::uint32_t bits) {
     // One sample of ack: it is judged and acknowledged, so that no event in between is swallowed (E2).
     const std::uint32_t sampled = base::load(ack, kAcquire);
     const std::uint32_t pending = (base::load(req, kRelaxed) ^ sampled) & bits;

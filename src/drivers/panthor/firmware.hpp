@@ -40,8 +40,8 @@ class FirmwareInterface {
     [[nodiscard]] std::uint32_t version() const { return version_; }
     [[nodiscard]] const SlotBlocks& slot(unsigned index) const { return slots_[index]; }
 
-    /// Makes `bits` of a request word pending. Computed from what the firmware acknowledged, so that asking twice
-    /// merges and never cancels. Seen by the firmware after ring().
+    /// Makes `bits` of a request word pending. Computed from what the firmware acknowledged, so that asking
+    /// twice merges and never cancels. Seen by the firmware after ring().
     static void toggle(std::uint32_t& req, const std::uint32_t& ack, std::uint32_t bits);
     /// Writes a field of a request word.
     static void set_field(std::uint32_t& req, std::uint32_t mask, std::uint32_t value);

@@ -50,12 +50,14 @@ Result<void> Group::allocate() {
     auto outputs = base::make_shared_memory("belfry-user-output", pages, base::Sharing::read_only);
     if (!outputs) return std::unexpected(outputs.error());
     outputs_ = std::move(*outputs);
-    auto suspend = base::make_shared_memory(
-        "belfry-suspend", base::round_up_to_page(device_.firmware().suspend_bytes()), base::Sharing::read_only);
+    auto suspend =
+        base::make_shared_memory("belfry-suspend", base::round_up_to_page(device_.firmware().suspend_bytes()),
+                                 base::Sharing::read_only);
     if (!suspend) return std::unexpected(suspend.error());
     suspend_ = std::move(*suspend);
     if (options_.user_submit) {
-        auto doorbell = base::make_shared_memory("belfry-doorbell", base::kPageBytes, base::Sharing::writable);
+        auto doorbell =
+            base::make_shared_memory("belfry-doorbell", base::kPageBytes, base::Sharing::writable);
         if (!doorbell) return std::unexpected(doorbell.error());
         doorbell_ = std::move(*doorbell);
     }
@@ -63,9 +65,9 @@ Result<void> Group::allocate() {
     for (std::size_t i = 0; i < options_.queues.size(); ++i) {
         queues_.push_back(std::make_unique<Queue>(device_, *this, i, options_.queues[i]));
         const std::size_t page = i * base::kPageBytes;
-        const auto allocated =
-            queues_.back()->allocate(*reinterpret_cast<uapi::belfry_user_input*>(inputs_.mapping.data() + page),
-                                     *reinterpret_cast<uapi::belfry_user_output*>(outputs_.mapping.data() + page));
+        const auto allocated = queues_.back()->allocate(
+            *reinterpret_cast<uapi::belfry_user_input*>(inputs_.mapping.data() + page),
+            *reinterpret_cast<uapi::belfry_user_output*>(outputs_.mapping.data() + page));
         if (!allocated) return allocated;
     }
     McuMemory& mcu = device_.mcu_memory();
@@ -134,6 +136,11 @@ void Group::publish_state() {
 }
 
 void Group::answer_overdue() {
+    // The answer may be there, and its interrupt on its way (E5).
+    const auto alive = shared_from_this();
+    const GroupState asked = state_;
+    device_.scheduler().acknowledged(*slot);
+    if (state_ != asked) return;
     // Its memory stays until the firmware has let go of it; fences must not wait for that (rule 1).
     doom_.timed_out = true;
     publish_state();

@@ -1,8 +1,8 @@
 // Group: queues that are scheduled together on one VM, and the state machine of their life.
 //
 // Owns   its memory (rings, user I/O pages, doorbell page, suspend buffer) and its queues.
-//        Owned by its file's handle table until it is destroyed, and by the Scheduler while it waits for a slot,
-//        sits on one or is being taken off.
+//        Owned by its file's handle table until it is destroyed, and by the Scheduler while it waits for a
+//        slot, sits on one or is being taken off.
 // Runs   in the driver actor.
 // Called by File (requests), Scheduler (slots) and Device (events of its slot).
 #pragma once
@@ -14,20 +14,20 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory.hpp"
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
-#include "base/memory.hpp"
-#include "drm/timers.hpp"
 #include "drivers/panthor/mcu_memory.hpp"
 #include "drivers/panthor/queue.hpp"
 #include "drivers/panthor/vm.hpp"
+#include "drm/timers.hpp"
 
 namespace belfry::panthor {
 
 class Device;
 
-/// docs/architecture.md prints this as a table. Taking a slot away from a group that can go on (SUSPEND, RESUME)
-/// will add `suspending` and `suspended` between `resident` and `runnable`.
+/// docs/architecture.md prints this as a table. Taking a slot away from a group that can go on (SUSPEND,
+/// RESUME) will add `suspending` and `suspended` between `resident` and `runnable`.
 enum class GroupState : std::uint8_t {
     idle,         ///< off slot, no work is known
     runnable,     ///< off slot, has work, waits for a slot
@@ -37,13 +37,13 @@ enum class GroupState : std::uint8_t {
     dead,         ///< off slot for ever
 };
 enum class GroupEvent : std::uint8_t {
-    work_seen,        ///< a kick or a job
-    slot_granted,     ///< by the scheduler; START was asked
+    work_seen,     ///< a kick or a job
+    slot_granted,  ///< by the scheduler; START was asked
     start_acked,
     terminate_asked,  ///< it can run no more, and is on a slot
     terminate_acked,
-    gave_up,          ///< it can run no more, and is off slot
-    gpu_gone,         ///< the device goes, and the GPU has been stopped
+    gave_up,   ///< it can run no more, and is off slot
+    gpu_gone,  ///< the device goes, and the GPU has been stopped
 };
 struct GroupStep {
     GroupState from;
@@ -124,8 +124,8 @@ class Group : public std::enable_shared_from_this<Group> {
 
     /// Something may have work: a kick, or a job in a ring. Looks at every queue.
     void work_seen();
-    /// The group can run no more. The first reason's fault record is kept. Work ends with errors as soon as the
-    /// group is off its slot.
+    /// The group can run no more. The first reason's fault record is kept. Work ends with errors as soon as
+    /// the group is off its slot.
     void end(const GroupDoom& why);
     void record_fault(const uapi::belfry_group_get_fault& fault);
 

@@ -1,4 +1,5 @@
-// panthor's ioctls but GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with its errnos (facts/uapi.md 1).
+// panthor's ioctls but GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with its errnos
+// (facts/uapi.md 1).
 
 #include <algorithm>
 #include <bit>
@@ -7,9 +8,9 @@
 
 #include <sys/mman.h>
 
-#include "drm/version_ioctls.hpp"
 #include "drivers/panthor/file.hpp"
 #include "drivers/panthor/user_queue_offsets.hpp"
+#include "drm/version_ioctls.hpp"
 
 namespace belfry::panthor {
 namespace {
@@ -17,12 +18,8 @@ namespace {
 using namespace belfry::uapi;
 using drm::Call;
 
-constexpr drm::VersionInfo kVersion{.major = 1,
-                                    .minor = 5,
-                                    .patchlevel = 0,
-                                    .name = "panthor",
-                                    .date = "0",
-                                    .desc = "Panthor DRM driver"};
+constexpr drm::VersionInfo kVersion{
+    .major = 1, .minor = 5, .patchlevel = 0, .name = "panthor", .date = "0", .desc = "Panthor DRM driver"};
 
 /// Host memory is pinned by binding it on real hardware; here this bounds what one request can cost.
 constexpr std::uint64_t kBufferBytesMax = 16ULL << 30;
@@ -30,7 +27,8 @@ constexpr std::uint32_t kRingBytesMin = 4096;
 constexpr std::uint32_t kRingBytesMax = 65536;
 constexpr std::uint8_t kQueuePriorityMax = 15;
 /// Without CAP_SYS_NICE: low and medium.
-constexpr std::uint8_t kAllowedPriorities = 1U << PANTHOR_GROUP_PRIORITY_LOW | 1U << PANTHOR_GROUP_PRIORITY_MEDIUM;
+constexpr std::uint8_t kAllowedPriorities =
+    1U << PANTHOR_GROUP_PRIORITY_LOW | 1U << PANTHOR_GROUP_PRIORITY_MEDIUM;
 
 constexpr auto kInvalid = std::unexpected(Errno::invalid);
 
@@ -98,7 +96,8 @@ Result<void> answer(drm_panthor_dev_query& query, std::uint32_t bytes_min, const
 File::File(Device& device) : device_(device), syncobjs_(device.fence_contexts()) { ++device_.files; }
 
 File::~File() {
-    groups_.for_each([](std::uint32_t, const std::shared_ptr<Group>& group) { group->end({.destroyed = true}); });
+    groups_.for_each(
+        [](std::uint32_t, const std::shared_ptr<Group>& group) { group->end({.destroyed = true}); });
     groups_.clear();
     vms_.for_each([this](std::uint32_t, const std::shared_ptr<Vm>&) { --device_.vms; });
     --device_.files;
@@ -134,7 +133,8 @@ Result<void> File::dev_query(Call& call) {
         case DRM_PANTHOR_DEV_QUERY_CSIF_INFO:
             return answer(query, sizeof(drm_panthor_csif_info), device_.csif_info());
         case DRM_PANTHOR_DEV_QUERY_TIMESTAMP_INFO:
-            return answer(query, offsetof(drm_panthor_timestamp_info, timestamp_offset), device_.timestamp_info());
+            return answer(query, offsetof(drm_panthor_timestamp_info, timestamp_offset),
+                          device_.timestamp_info());
         case DRM_PANTHOR_DEV_QUERY_GROUP_PRIORITIES_INFO:
             return answer(query, sizeof(drm_panthor_group_priorities_info),
                           drm_panthor_group_priorities_info{.allowed_mask = kAllowedPriorities});
@@ -168,7 +168,8 @@ void File::vm_bind(const std::shared_ptr<Call>& call) {
     const auto* const found = vms_.find(args.vm_id);
     if (found == nullptr) return call->complete(kInvalid);
     // Binding in the background comes with the rest of the uAPI.
-    if ((args.flags & DRM_PANTHOR_VM_BIND_ASYNC) != 0) return call->complete(std::unexpected(Errno::not_supported));
+    if ((args.flags & DRM_PANTHOR_VM_BIND_ASYNC) != 0)
+        return call->complete(std::unexpected(Errno::not_supported));
     const std::shared_ptr<Vm> vm = *found;
     const auto* const ops = reinterpret_cast<const drm_panthor_vm_bind_op*>(args.ops.array);
     Result<void> result;
@@ -183,9 +184,9 @@ void File::vm_bind(const std::shared_ptr<Call>& call) {
 }
 
 Result<void> File::bind_one(Vm& vm, const drm_panthor_vm_bind_op& op) {
-    constexpr auto kMapFlags = static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_MAP_READONLY |
-                                                          DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC |
-                                                          DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED);
+    constexpr auto kMapFlags =
+        static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_MAP_READONLY | DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC |
+                                   DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED);
     constexpr auto kTypeMask = static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_MASK);
     if (op.syncs.count != 0) return kInvalid;
     if (op.size == 0) return {};  // and nothing else is looked at
@@ -217,10 +218,10 @@ Result<void> File::bo_create(Call& call) {
         exclusive_vm = (*vm)->tag();
     }
     if (args.size > kBufferBytesMax) return std::unexpected(Errno::no_memory);
-    auto buffer = drm::Buffer::make(device_.buffer_stats(),
-                                    {.bytes = args.size,
-                                     .no_mmap = (args.flags & DRM_PANTHOR_BO_NO_MMAP) != 0,
-                                     .exclusive_vm = exclusive_vm});
+    auto buffer =
+        drm::Buffer::make(device_.buffer_stats(), {.bytes = args.size,
+                                                   .no_mmap = (args.flags & DRM_PANTHOR_BO_NO_MMAP) != 0,
+                                                   .exclusive_vm = exclusive_vm});
     if (!buffer) return std::unexpected(buffer.error());
     const std::uint64_t bytes = (*buffer)->size();
     const auto handle = buffers_.insert(*buffer);
@@ -252,7 +253,8 @@ Result<void> File::gem_close(Call& call) {
 
 Result<void> File::group_create(Call& call) {
     auto& args = call.args<drm_panthor_group_create>();
-    constexpr std::uint32_t kFlags = DRM_PANTHOR_GROUP_CREATE_USER_SUBMIT | DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD;
+    constexpr std::uint32_t kFlags =
+        DRM_PANTHOR_GROUP_CREATE_USER_SUBMIT | DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD;
     const bool user_submit = (args.flags & DRM_PANTHOR_GROUP_CREATE_USER_SUBMIT) != 0;
     const bool has_eventfd = (args.flags & DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD) != 0;
     if (args.queues.count == 0 || args.queues.count > 32) return kInvalid;
@@ -261,7 +263,8 @@ Result<void> File::group_create(Call& call) {
     if ((args.flags & ~kFlags) != 0 || args.pad != 0 || (has_eventfd && !user_submit)) return kInvalid;
 
     const auto info = device_.gpu_info();
-    if ((args.compute_core_mask & ~info.shader_present) != 0 || (args.fragment_core_mask & ~info.shader_present) != 0 ||
+    if ((args.compute_core_mask & ~info.shader_present) != 0 ||
+        (args.fragment_core_mask & ~info.shader_present) != 0 ||
         (args.tiler_core_mask & ~info.tiler_present) != 0)
         return kInvalid;
     if (std::popcount(args.compute_core_mask) < args.max_compute_cores ||
@@ -299,7 +302,8 @@ Result<void> File::group_create(Call& call) {
         if (queue.ringbuf_size < kRingBytesMin || queue.ringbuf_size > kRingBytesMax ||
             !std::has_single_bit(queue.ringbuf_size) || queue.priority > kQueuePriorityMax)
             return kInvalid;
-        if (queue.ringbuf_offset != 0 || queue.user_io_offset != 0 || queue.doorbell_offset != 0) return kInvalid;
+        if (queue.ringbuf_offset != 0 || queue.user_io_offset != 0 || queue.doorbell_offset != 0)
+            return kInvalid;
         options.queues.push_back({.priority = queue.priority, .ring_bytes = queue.ringbuf_size});
     }
 
@@ -380,7 +384,8 @@ Result<std::vector<drm::MapSegment>> File::mmap(const drm::MapRequest& request) 
         .fd = buffer->fd(), .fd_offset = 0, .bytes = bytes, .access = base::Access::read_write}};
 }
 
-Result<std::vector<drm::MapSegment>> File::map_user_queue(std::uint64_t offset, const drm::MapRequest& request) {
+Result<std::vector<drm::MapSegment>> File::map_user_queue(std::uint64_t offset,
+                                                          const drm::MapRequest& request) {
     const QueueOffset queue = decode_offset(offset);
     if (offset != encode_offset(queue) || (request.protection & PROT_EXEC) != 0) return kInvalid;
     Group* const group = group_by_serial(queue.group_serial);
@@ -396,16 +401,19 @@ Result<std::vector<drm::MapSegment>> File::map_user_queue(std::uint64_t offset, 
                 .fd = group->doorbell_fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
         case QueueObject::user_io:
             if (bytes != 2 * kPageBytes) return kInvalid;
-            return std::vector{
-                drm::MapSegment{
-                    .fd = group->inputs_fd(), .fd_offset = page, .bytes = kPageBytes, .access = Access::read_write},
-                drm::MapSegment{
-                    .fd = group->outputs_fd(), .fd_offset = page, .bytes = kPageBytes, .access = Access::read}};
+            return std::vector{drm::MapSegment{.fd = group->inputs_fd(),
+                                               .fd_offset = page,
+                                               .bytes = kPageBytes,
+                                               .access = Access::read_write},
+                               drm::MapSegment{.fd = group->outputs_fd(),
+                                               .fd_offset = page,
+                                               .bytes = kPageBytes,
+                                               .access = Access::read}};
         case QueueObject::ring: {
             const drm::BufferPtr& ring = group->queue(queue.queue).ring();
             if (request.bytes > ring->size()) return kInvalid;
-            return std::vector{
-                drm::MapSegment{.fd = ring->fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
+            return std::vector{drm::MapSegment{
+                .fd = ring->fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
         }
     }
     return kInvalid;

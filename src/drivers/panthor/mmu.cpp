@@ -21,6 +21,7 @@ std::optional<unsigned> Mmu::slot_of(const Vm& vm) const {
 }
 
 std::optional<unsigned> Mmu::activate(Vm& vm) {
+    if (vm.faulted) return std::nullopt;
     if (const auto number = slot_of(vm)) {
         ++slots_[*number].users;
         return number;
@@ -31,6 +32,9 @@ std::optional<unsigned> Mmu::activate(Vm& vm) {
         if (slot.users != 0 || slot.busy) continue;
         slot.vm = &vm;
         slot.users = 1;
+        // A fault that is still pending was of streams that have ended (facts/firmware-and-scheduling.md 7,
+        // F10).
+        mmio_.write(gpu::Reg::mmu_int_clear, gpu::mmu_int_fault(i));
         update(i, vm.tables().root(), gpu::kTranscfgAarch64_4k);
         return i;
     }
@@ -41,7 +45,9 @@ void Mmu::deactivate(Vm& vm) {
     const auto number = slot_of(vm);
     BELFRY_CHECK(number && slots_[*number].users > 0);
     Slot& slot = slots_[*number];
-    if (--slot.users == 0) slot.vm = nullptr;
+    if (--slot.users != 0) return;
+    slot.vm = nullptr;
+    vm.faulted = false;  // those whom the fault ended have left; the next use starts afresh
 }
 
 void Mmu::flush(const Vm& vm, Done done) {

@@ -1,11 +1,11 @@
 // Mmu: which VM sits on which of the GPU's address spaces, and the commands to those.
 //
-// Owns   the address-space slots. AS 0 is the firmware's (McuMemory); the others go to VMs with a group on a slot.
-// Runs   in the driver actor.
-// Called by Scheduler (activate, deactivate), Vm (flush) and Device (interrupt).
+// Owns   the address-space slots. AS 0 is the firmware's (McuMemory); the others go to VMs with a group on a
+// slot. Runs   in the driver actor. Called by Scheduler (activate, deactivate), Vm (flush) and Device
+// (interrupt).
 //
-// An address space takes one command at a time; its completion comes as an interrupt. A VM without a group on a
-// slot needs no flush at all: it is given fresh translations when it is activated again.
+// An address space takes one command at a time; its completion comes as an interrupt. A VM without a group on
+// a slot needs no flush at all: it is given fresh translations when it is activated again.
 #pragma once
 
 #include <array>
@@ -31,13 +31,13 @@ class Mmu {
     void enable_firmware(std::uint64_t root);
 
     /// One more user of `vm`'s address space, which it gets if it has none. Takes effect before any firmware
-    /// request that is made afterwards. Nothing if all are taken: then try again after a deactivate() or an
-    /// interrupt.
+    /// request that is made afterwards. Nothing if all are taken, or if the VM has faulted and those whom
+    /// that ended have not left: then try again after a deactivate() or an interrupt.
     std::optional<unsigned> activate(Vm& vm);
     void deactivate(Vm& vm);
 
-    /// Has the GPU forget translations, then calls `done`: at once if it can have none. What was unmapped from
-    /// AS `number`, or from `vm`, can then be given away.
+    /// Has the GPU forget translations, then calls `done`: at once if it can have none. What was unmapped
+    /// from AS `number`, or from `vm`, can then be given away.
     void flush(const Vm& vm, Done done);
     void flush(unsigned number, Done done);
 
@@ -53,9 +53,9 @@ class Mmu {
     struct Slot {
         Vm* vm = nullptr;  // kept alive by the groups that use it
         unsigned users = 0;
-        bool busy = false;         // a command is under way
-        std::vector<Done> current; // called when that is done
-        std::vector<Done> next;    // called when a flush after that is done
+        bool busy = false;          // a command is under way
+        std::vector<Done> current;  // called when that is done
+        std::vector<Done> next;     // called when a flush after that is done
     };
 
     [[nodiscard]] std::optional<unsigned> slot_of(const Vm& vm) const;

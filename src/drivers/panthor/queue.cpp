@@ -29,9 +29,10 @@ static_assert(kJobBytes % kRingStep == 0);
 constexpr std::uint64_t kSyncBytes = 2 * base::kPageBytes;
 constexpr std::uint64_t kStatuses = base::kPageBytes / sizeof(std::uint64_t);
 
-/// What the kernel writes for one job (facts/csf-isa.md 8): flush, call the stream, wait for all that it started,
-/// count it as done, and end its error state. And Belfry's own: before it counts, it tells its error state. The
-/// kernel learns that from the fault's event, by where EXTRACT is; but EXTRACT has gone on when that is late.
+/// What the kernel writes for one job (facts/csf-isa.md 8): flush, call the stream, wait for all that it
+/// started, count it as done, and end its error state. And Belfry's own: before it counts, it tells its error
+/// state. The kernel learns that from the fault's event, by where EXTRACT is; but EXTRACT has gone on when
+/// that is late.
 std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uint64_t sync_va,
                                                std::uint64_t status_va) {
     constexpr unsigned kAddress = csf::kRegisters - 4;  // d92
@@ -49,7 +50,8 @@ std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uin
         encode<Op::call>(Operand<Arg::address>{kAddress}, Operand<Arg::length>{kValue}),
         encode<Op::wait>(Operand<Arg::wait>{kAllSlots}),
         encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{status_va}),
-        encode<Op::store_state>(Operand<Arg::address>{kAddress}, Operand<Arg::state>{csf::State::error_status}),
+        encode<Op::store_state>(Operand<Arg::address>{kAddress},
+                                Operand<Arg::state>{csf::State::error_status}),
         encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{sync_va}),
         encode<Op::move48>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{1}),
         encode<Op::sync_add64>(Operand<Arg::address>{kAddress}, Operand<Arg::data>{kValue},
@@ -84,10 +86,12 @@ Queue::~Queue() { BELFRY_CHECK(!has_jobs()); }
 Result<void> Queue::allocate(uapi::belfry_user_input& input, uapi::belfry_user_output& output) {
     input_ = &input;
     output_ = &output;
-    auto ring = drm::Buffer::make(device_.buffer_stats(), {.bytes = options_.ring_bytes, .name = "belfry-ring"});
+    auto ring =
+        drm::Buffer::make(device_.buffer_stats(), {.bytes = options_.ring_bytes, .name = "belfry-ring"});
     if (!ring) return std::unexpected(ring.error());
     ring_ = std::move(*ring);
-    constexpr auto kRingFlags = uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC | uapi::DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED;
+    constexpr auto kRingFlags =
+        uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC | uapi::DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED;
     const auto ring_va = group_.vm().map_kernel(ring_, kRingFlags);
     if (!ring_va) return std::unexpected(ring_va.error());
     ring_va_ = *ring_va;
@@ -141,8 +145,8 @@ void Queue::advance() {
     while (!waiting_.empty() && waiting_.front()->ready()) {
         Job& job = *waiting_.front();
         if (job.stream_.bytes != 0) {
-            // Room is made by jobs that are done, of which there is an interrupt; of EXTRACT, which moves later,
-            // there is none (Submit.AFullRingsLastJobMakesRoomBeforeTheGpuSaysSo).
+            // Room is made by jobs that are done, of which there is an interrupt; of EXTRACT, which moves
+            // later, there is none (Submit.AFullRingsLastJobMakesRoomBeforeTheGpuSaysSo).
             if (insert_ + kJobBytes - done_ > options_.ring_bytes) break;  // advanced again by check_done()
             write_job(job);
             wrote = true;
@@ -170,8 +174,8 @@ void Queue::write_job(Job& job) {
     // A job is a power of two in bytes and so are its neighbours: it never straddles the ring's end.
     static_assert(4096 % kJobBytes == 0);
     auto* place = reinterpret_cast<std::uint64_t*>(ring_->data() + (insert_ & (options_.ring_bytes - 1)));
-    // Atomic, since the GPU may still be at the words behind the SYNC_ADD of the job that was here; they are the
-    // same in each job.
+    // Atomic, since the GPU may still be at the words behind the SYNC_ADD of the job that was here; they are
+    // the same in each job.
     for (const std::uint64_t word : job_words(job.stream_, sync_va_, sync_va_ + status_offset(job.seqno_)))
         base::store(*place++, word, base::kRelaxed);
     insert_ = job.ring_end_;
@@ -213,6 +217,7 @@ void Queue::job_overdue() {
 }
 
 void Queue::fail_all(Errno error) {
+    check_done();  // what the GPU has completed is no failure, though its interrupt may be on its way
     job_timer_.cancel();
     for (auto* const jobs : {&in_flight_, &waiting_}) {
         // Each is taken out before it signals: whoever hears of it may submit again.

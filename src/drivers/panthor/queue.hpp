@@ -2,12 +2,14 @@
 //
 // Owns   the ring and the jobs. Owned by its Group.
 // Runs   in the driver actor.
-// Called by Group, by GROUP_SUBMIT (push), and by Device when fences that a job waits for have signalled (advance)
+// Called by Group, by GROUP_SUBMIT (push), and by Device when fences that a job waits for have signalled
+// (advance)
 //        or when the GPU has updated sync objects (check_done).
 //
-// The driver never looks into the ring of a user queue. A kernel-mode job is done when the queue's sync object,
-// which the job's last instructions add to, has reached its number; that value can be forged by the program's own
-// command streams, to its own harm only, and the job timeout bounds every fence (docs/architecture.md, "Fences").
+// The driver never looks into the ring of a user queue. A kernel-mode job is done when the queue's sync
+// object, which the job's last instructions add to, has reached its number; that value can be forged by the
+// program's own command streams, to its own harm only, and the job timeout bounds every fence
+// (docs/architecture.md, "Fences").
 #pragma once
 
 #include <cstdint>
@@ -17,12 +19,12 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include "base/result.hpp"
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
-#include "base/result.hpp"
 
 namespace belfry::panthor {
 
@@ -68,14 +70,15 @@ class Job {
     std::vector<drm::FencePtr> dependencies_;
     drm::FenceCallback dependency_signalled_{[this] { wake_queue(); }};
     drm::FencePtr finished_;
-    std::uint64_t seqno_ = 0;       // of the queue's sync object; 0 until it is in the ring
-    std::uint64_t ring_end_ = 0;    // counter of the ring's bytes
+    std::uint64_t seqno_ = 0;     // of the queue's sync object; 0 until it is in the ring
+    std::uint64_t ring_end_ = 0;  // counter of the ring's bytes
 
     void wake_queue();
 };
 
 /// Queues with something to do are linked to the device's list, which it works off before it returns.
-class Queue : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+class Queue
+    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   public:
     Queue(Device& device, Group& group, std::size_t index, const QueueOptions& options);
     ~Queue();
@@ -133,7 +136,7 @@ class Queue : public boost::intrusive::list_base_hook<boost::intrusive::link_mod
     std::uint64_t last_fence_ = 0;
     std::uint64_t last_seqno_ = 0;
     std::uint64_t insert_ = 0;
-    std::uint64_t done_ = 0;  // bytes before this belong to jobs that are done
+    std::uint64_t done_ = 0;                      // bytes before this belong to jobs that are done
     std::deque<std::unique_ptr<Job>> waiting_;    // for dependencies or room
     std::deque<std::unique_ptr<Job>> in_flight_;  // in the ring, or a point after one that is
     drm::Timer job_timer_;

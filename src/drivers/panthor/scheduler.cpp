@@ -22,7 +22,8 @@ constexpr std::uint32_t kSlotPriorityMax = 15;
 void Scheduler::start() { slots_.resize(firmware_.group_slots()); }
 
 unsigned Scheduler::occupied() const {
-    return static_cast<unsigned>(std::ranges::count_if(slots_, [](const GroupPtr& group) { return group != nullptr; }));
+    return static_cast<unsigned>(
+        std::ranges::count_if(slots_, [](const GroupPtr& group) { return group != nullptr; }));
 }
 
 unsigned Scheduler::waiting() const {
@@ -61,7 +62,7 @@ void Scheduler::end(Group& group) {
             runnable_[group.priority()].remove(alive);
             group.step(GroupEvent::gave_up);
             break;
-        case GroupState::starting: break;  // one request at a time: when START is acknowledged (G6)
+        case GroupState::starting:    break;  // one request at a time: when START is acknowledged (G6)
         case GroupState::resident:    terminate(group); break;
         case GroupState::terminating:
         case GroupState::dead:        break;
@@ -71,17 +72,19 @@ void Scheduler::end(Group& group) {
 void Scheduler::schedule() {
     for (unsigned i = 0; i < slots_.size(); ++i) {
         if (slots_[i] != nullptr) continue;
-        const GroupPtr group = pick();
+        const GroupPtr group = pick(i);
         if (group == nullptr) return;
-        if (!bind(*group, i)) return;  // no address space is free: tried again when one is
         slots_[i] = group;
         runnable_[group->priority()].remove(group);
     }
 }
 
-Scheduler::GroupPtr Scheduler::pick() {
+/// Binds the first runnable group that there is an address space for: high priority first, then by arrival.
+/// The others are looked at again when an address space becomes free.
+Scheduler::GroupPtr Scheduler::pick(unsigned index) {
     for (unsigned priority = kPriorities; priority-- > 0;)
-        if (!runnable_[priority].empty()) return runnable_[priority].front();
+        for (const GroupPtr& group : runnable_[priority])
+            if (bind(*group, index)) return group;
     return nullptr;
 }
 
@@ -121,9 +124,9 @@ void Scheduler::program(Group& group, unsigned index, unsigned address_space) {
         base::store(input.ringbuf_input, user_input, kRelaxed);
         base::store(input.ringbuf_output, user_output, kRelaxed);
         base::store(input.instrbuf_size, 0, kRelaxed);
-        FirmwareInterface::set_field(
-            input.req, gpu::kStreamStateMask | gpu::kStreamIdleSyncWait | gpu::kStreamIdleEmpty,
-            gpu::kStreamStart | gpu::kStreamIdleSyncWait | gpu::kStreamIdleEmpty);
+        FirmwareInterface::set_field(input.req,
+                                     gpu::kStreamStateMask | gpu::kStreamIdleSyncWait | gpu::kStreamIdleEmpty,
+                                     gpu::kStreamStart | gpu::kStreamIdleSyncWait | gpu::kStreamIdleEmpty);
         streams |= 1U << i;
     }
 

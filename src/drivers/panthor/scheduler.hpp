@@ -4,8 +4,9 @@
 // Runs   in the driver actor. No locks, no clock: deadlines are Timers.
 // Called by Group (work seen, ended) and Device (acknowledgements, address spaces that became free).
 //
-// For now a group keeps its slot until it ends: with more groups than slots, the others wait for a free one, high
-// priority first, in order of arrival. Taking a slot away from an idle or unlucky group belongs in pick().
+// For now a group keeps its slot until it ends: with more groups than slots, the others wait for a free one,
+// high priority first, in order of arrival. Taking a slot away from an idle or unlucky group belongs in
+// pick().
 #pragma once
 
 #include <array>
@@ -23,8 +24,8 @@ namespace belfry::panthor {
 class Scheduler {
   public:
     static constexpr unsigned kPriorities = 4;
-    /// How long the firmware may take to answer. Hardware has 100 ms; this GPU is a thread that may have to wait
-    /// for a CPU.
+    /// How long the firmware may take to answer. Hardware has 100 ms; this GPU is a thread that may have to
+    /// wait for a CPU.
     static constexpr std::uint64_t kAnswerTimeoutNs = 5'000'000'000;
 
     Scheduler(FirmwareInterface& firmware, Mmu& mmu, gpu::Mmio& mmio, drm::Timers& timers)
@@ -54,7 +55,7 @@ class Scheduler {
   private:
     using GroupPtr = std::shared_ptr<Group>;
 
-    [[nodiscard]] GroupPtr pick();
+    [[nodiscard]] GroupPtr pick(unsigned index);
     bool bind(Group& group, unsigned index);
     void program(Group& group, unsigned index, unsigned address_space);
     void ask(unsigned index, gpu::GroupRequest request);

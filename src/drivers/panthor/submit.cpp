@@ -1,7 +1,8 @@
 // GROUP_SUBMIT: kernel-mode jobs of one group, with the fences they wait for and signal.
 //
-// In steps, so that nothing is visible before everything has succeeded (facts/uapi.md 1.3, 1.13): check all jobs,
-// find what they signal, resolve what they wait for in order, and only then push jobs and publish fences.
+// In steps, so that nothing is visible before everything has succeeded (facts/uapi.md 1.3, 1.13): check all
+// jobs, find what they signal, resolve what they wait for in order, and only then push jobs and publish
+// fences.
 
 #include <cstddef>
 #include <map>
@@ -43,8 +44,8 @@ Result<void> check_flags(const drm_panthor_sync_op& op) {
     return {};
 }
 
-/// One record for each (handle, point), in the order of their first mention. How many there are is the client's
-/// choice, so finding one must not mean to look at all.
+/// One record for each (handle, point), in the order of their first mention. How many there are is the
+/// client's choice, so finding one must not mean to look at all.
 class SignalRecords {
   public:
     SignalRecord* find(const drm_panthor_sync_op& op) {
@@ -97,7 +98,8 @@ Result<void> resolve_waits(drm::SyncobjTable& syncobjs, const drm_panthor_queue_
         if ((op.flags & kSignal) != 0) continue;
         if (const auto sound = check_flags(op); !sound) return sound;
         if (const SignalRecord* const record = records.find(op)) {
-            // An earlier job of this call, or what the syncobj held before it; a later job is never waited for.
+            // An earlier job of this call, or what the syncobj held before it; a later job is never waited
+            // for.
             if (record->fence == nullptr) return kInvalid;
             job.add_dependency(record->fence);
             continue;
@@ -130,8 +132,9 @@ Result<void> File::group_submit(drm::Call& call) {
     std::vector<std::unique_ptr<Job>> jobs;
     for (const auto& submit : submits) {
         Queue& queue = found->queue(submit.queue_index);
-        auto job = std::make_unique<Job>(
-            queue, JobStream{.address = submit.stream_addr, .bytes = submit.stream_size, .latest_flush = submit.latest_flush});
+        auto job = std::make_unique<Job>(queue, JobStream{.address = submit.stream_addr,
+                                                          .bytes = submit.stream_size,
+                                                          .latest_flush = submit.latest_flush});
         if (const auto sound = resolve_waits(syncobjs_, submit, records, *job); !sound) return sound;
         job->arm(queue.make_fence());
         for (const auto& op : syncs_of(submit))
@@ -140,7 +143,8 @@ Result<void> File::group_submit(drm::Call& call) {
     }
 
     // The point of no return: from here on nothing fails, and every fence is signalled by its queue.
-    for (std::size_t i = 0; i < jobs.size(); ++i) found->queue(submits[i].queue_index).push(std::move(jobs[i]));
+    for (std::size_t i = 0; i < jobs.size(); ++i)
+        found->queue(submits[i].queue_index).push(std::move(jobs[i]));
     for (SignalRecord& record : records) {
         if (record.point != 0)
             record.syncobj->add_point(std::move(record.node), std::move(record.fence), record.point);

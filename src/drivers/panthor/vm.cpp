@@ -44,15 +44,17 @@ void Vm::apply(const drm::VaStep& step) {
 
 Result<void> Vm::map(drm::BufferPtr buffer, std::uint64_t offset, std::uint64_t va, std::uint64_t bytes,
                      std::uint32_t flags) {
-    return space_.map({.range = {.va = va, .bytes = bytes},
-                       .buffer = std::move(buffer),
-                       .buffer_offset = offset,
-                       .flags = flags},
-                      [this](const drm::VaStep& step) { apply(step); }, removed_);
+    return space_.map(
+        {.range = {.va = va, .bytes = bytes},
+         .buffer = std::move(buffer),
+         .buffer_offset = offset,
+         .flags = flags},
+        [this](const drm::VaStep& step) { apply(step); }, removed_);
 }
 
 Result<void> Vm::unmap(std::uint64_t va, std::uint64_t bytes) {
-    return space_.unmap({.va = va, .bytes = bytes}, [this](const drm::VaStep& step) { apply(step); }, removed_);
+    return space_.unmap(
+        {.va = va, .bytes = bytes}, [this](const drm::VaStep& step) { apply(step); }, removed_);
 }
 
 Result<std::uint64_t> Vm::map_kernel(const drm::BufferPtr& buffer, std::uint32_t flags) {

@@ -9,10 +9,10 @@
 #include <memory>
 
 #include "belfry/uapi/panthor_drm.h"
-#include "drm/buffer.hpp"
-#include "drm/va_space.hpp"
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/page_table.hpp"
+#include "drm/buffer.hpp"
+#include "drm/va_space.hpp"
 
 namespace belfry::panthor {
 
@@ -30,8 +30,8 @@ class Vm {
   public:
     static constexpr unsigned kVaBits = 48;
 
-    /// `user_va_bytes` as VM_CREATE has it: 0 = the driver's choice. EINVAL: more than the hardware has. `tag`
-    /// tells VMs apart for exclusive buffers: not 0, never used twice.
+    /// `user_va_bytes` as VM_CREATE has it: 0 = the driver's choice. EINVAL: more than the hardware has.
+    /// `tag` tells VMs apart for exclusive buffers: not 0, never used twice.
     static Result<std::shared_ptr<Vm>> make(Mmu& mmu, std::uint64_t tag, std::uint64_t user_va_bytes);
     Vm(Mmu& mmu, std::uint64_t tag, std::uint64_t user_va_bytes);
     ~Vm();
