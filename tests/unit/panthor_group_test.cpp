@@ -897,7 +897,19 @@ TEST_F(Groups, AJobThatEndedBeforeItsGroupHasEndedWellHoweverThatIsFoundOut) {
     rig.run_until_idle();
 }
 
-// --- hostile interrupts
+// --- interrupts
+
+TEST_F(Groups, InterruptsForNothingDoNothing) {
+    UserGroup& group = looping(client);
+    rig.run(3);
+    for (int i = 0; i < 3; ++i) {
+        rig.host.line = true;
+        rig.deliver_interrupt();
+    }
+    EXPECT_FALSE(rig.host.line);
+    EXPECT_TRUE(group.active());
+    EXPECT_EQ(group.state().state, 0u);
+}
 
 TEST_F(Groups, AStreamThatRaisesEventsWithoutEndDoesNotHoldTheDriver) {
     KernelGroup& group = client.kernel_group();

@@ -453,6 +453,11 @@ struct GroupRequest {
     drm_panthor_group_create args;
     std::vector<drm_panthor_queue_create> queues;
     std::vector<int> fds;  ///< dup()ed for the call
+    drm_panthor_queue_create nowhere{};
+
+    /// The first queue, and the second; a request that has none is wrong for that already.
+    drm_panthor_queue_create& first() { return queues.empty() ? nowhere : queues[0]; }
+    drm_panthor_queue_create& second() { return queues.size() < 2 ? nowhere : queues[1]; }
 };
 
 class GroupCreate : public Ioctls {
@@ -475,7 +480,7 @@ class GroupCreate : public Ioctls {
     /// What is wrong whether a group is user-mode or not, and comes before its eventfds are looked at.
     static std::vector<Mistake<GroupRequest>> early_mistakes() {
         return {
-            {"33 queues", [](auto& request) { request.queues.resize(33, request.queues[0]); }},
+            {"33 queues", [](auto& request) { request.queues.resize(33, request.first()); }},
             {"no queues", [](auto& request) { request.queues.clear(); }},
             {"priority 4", [](auto& request) { request.args.priority = 4; }},
             {"high priority", [](auto& request) { request.args.priority = 2; }, EACCES},
@@ -491,22 +496,22 @@ class GroupCreate : public Ioctls {
              [](auto& request) { request.args.max_fragment_cores = 1; }},
             {"more tilers than in the mask", [](auto& request) { request.args.max_tiler_cores = 1; }},
             {"more queues than a slot has streams",
-             [](auto& request) { request.queues.resize(9, request.queues[0]); }},
+             [](auto& request) { request.queues.resize(9, request.first()); }},
         };
     }
     static std::vector<Mistake<GroupRequest>> queue_mistakes() {
         return {
-            {"queue padding 0", [](auto& request) { request.queues[1].pad[0] = 1; }},
-            {"queue padding 1", [](auto& request) { request.queues[1].pad[1] = 1; }},
-            {"queue padding 2", [](auto& request) { request.queues[1].pad[2] = 1; }},
-            {"no ring", [](auto& request) { request.queues[1].ringbuf_size = 0; }},
-            {"a ring of 2 KiB", [](auto& request) { request.queues[1].ringbuf_size = 2048; }},
-            {"a ring of 12 KiB", [](auto& request) { request.queues[1].ringbuf_size = 12288; }},
-            {"a ring of 128 KiB", [](auto& request) { request.queues[1].ringbuf_size = 131072; }},
-            {"queue priority 16", [](auto& request) { request.queues[1].priority = 16; }},
-            {"a ring offset", [](auto& request) { request.queues[1].ringbuf_offset = 1; }},
-            {"a user I/O offset", [](auto& request) { request.queues[1].user_io_offset = 1; }},
-            {"a doorbell offset", [](auto& request) { request.queues[1].doorbell_offset = 1; }},
+            {"queue padding 0", [](auto& request) { request.second().pad[0] = 1; }},
+            {"queue padding 1", [](auto& request) { request.second().pad[1] = 1; }},
+            {"queue padding 2", [](auto& request) { request.second().pad[2] = 1; }},
+            {"no ring", [](auto& request) { request.second().ringbuf_size = 0; }},
+            {"a ring of 2 KiB", [](auto& request) { request.second().ringbuf_size = 2048; }},
+            {"a ring of 12 KiB", [](auto& request) { request.second().ringbuf_size = 12288; }},
+            {"a ring of 128 KiB", [](auto& request) { request.second().ringbuf_size = 131072; }},
+            {"queue priority 16", [](auto& request) { request.second().priority = 16; }},
+            {"a ring offset", [](auto& request) { request.second().ringbuf_offset = 1; }},
+            {"a user I/O offset", [](auto& request) { request.second().user_io_offset = 1; }},
+            {"a doorbell offset", [](auto& request) { request.second().doorbell_offset = 1; }},
         };
     }
     void expect_group_order(std::uint32_t flags, std::vector<Mistake<GroupRequest>> mistakes) {

@@ -118,23 +118,21 @@ TEST_F(Submit, AJobDoesNotRunBeforeWhatItWaitsFor) {
     EXPECT_EQ(client.fence_status(second), 1);
 }
 
-TEST_F(Submit, AJobWaitsForASyncobjThatAClientSignals) {
-    const std::uint32_t user = client.syncobj();
-    const std::uint32_t point = client.syncobj();
-    // A timeline point that nobody has reached: a fence of a job that waits for memory.
+TEST_F(Submit, AJobWaitsForAPointThatAnotherGroupReaches) {
+    const std::uint32_t timeline = client.syncobj();
+    const std::uint32_t end = client.syncobj();
     const Memory gate = client.memory();
     KernelGroup& other = client.kernel_group();
     ASSERT_EQ(other.submit({{.stream = client.stream([&](W& w) { wait_for(w, gate.va, 1); }),
-                             .syncs = {signal_op(point, 5)}}}),
+                             .syncs = {signal_op(timeline, 5)}}}),
               0);
-    ASSERT_EQ(group.submit({{.stream = one(), .syncs = {wait_op(point, 5), signal_op(user)}}}), 0);
+    ASSERT_EQ(group.submit({{.stream = one(), .syncs = {wait_op(timeline, 5), signal_op(end)}}}), 0);
     rig.run_until_idle();
-    EXPECT_EQ(client.fence_status(user), 0);
+    EXPECT_EQ(client.fence_status(end), 0);
     gate.sync().value = 1;
-    EXPECT_EQ(client.kick(99), 0);
-    rig.device().mmio().write(gpu::doorbell_reg(0), 1);  // as SYNC_UPDATE will
+    rig.gpu.write(gpu::doorbell_reg(0), 1);  // as SYNC_UPDATE will
     rig.run_until_idle();
-    EXPECT_EQ(client.fence_status(user), 1);
+    EXPECT_EQ(client.fence_status(end), 1);
     EXPECT_EQ(done.u64(), 1u);
 }
 
@@ -284,7 +282,7 @@ TEST_F(Submit, AnInterruptInTheMiddleOfEachSliceLosesNoJob) {
     EXPECT_EQ(done.u64(), 2 * kJobs);
 }
 
-TEST_F(Submit, OnASmallerNumberOfJobsTheSlotStaysWithTheGroup) {
+TEST_F(Submit, AGroupKeepsItsSlotBetweenJobs) {
     ASSERT_EQ(group.submit({{.stream = one()}}), 0);
     rig.run_until_idle();
     EXPECT_EQ(rig.info().groups_on_slot, 1u);
@@ -343,10 +341,25 @@ TEST_F(Submit, EachJobThatEndsGivesTheNextOneFiveSeconds) {
         rig.run_until_idle();
         rig.advance(4s);
         gate.sync().value += 1;
-        rig.device().mmio().write(gpu::doorbell_reg(0), 1);
+        rig.gpu.write(gpu::doorbell_reg(0), 1);
     }
     rig.run_until_idle();
     EXPECT_EQ(client.fence_status(last), 1);
+}
+
+TEST_F(Submit, AJobsTimeBeginsWhenTheFirmwareHasStartedItsGroup) {
+    const std::uint32_t end = client.syncobj();
+    const Stream loop = client.stream(loop_for_ever);
+    rig.wires.firmware_deaf = true;
+    ASSERT_EQ(group.submit({{.stream = loop, .syncs = {signal_op(end)}}}), 0);
+    rig.advance(4s);
+    rig.wires.firmware_deaf = false;
+    rig.gpu.write(gpu::doorbell_reg(0), 1);
+    rig.run(5);
+    rig.advance(4999ms);
+    EXPECT_EQ(group.state().state, 0u);
+    rig.advance(1ms);
+    EXPECT_EQ(group.state().state, DRM_PANTHOR_GROUP_STATE_TIMEDOUT);
 }
 
 TEST_F(Submit, AnIdleGroupDoesNotTimeOut) {
@@ -545,7 +558,7 @@ TEST_F(Submit, AJobThatEndedBeforeDestroyHasEndedEvenIfTheDriverHearsOfItLater) 
     EXPECT_EQ(client.fence_status(end), 1);
 }
 
-TEST_F(Submit, ClosingTheFileCancelsJobsThatAnotherFileCannotSee) {
+TEST_F(Submit, ClosingTheFileEndsItsGroupsAndNoOthers) {
     Client& leaver = rig.open();
     const Stream loop = leaver.stream(loop_for_ever);
     KernelGroup& left = leaver.kernel_group();

@@ -164,7 +164,7 @@ void Queue::advance() {
 }
 
 void Queue::start_clock() {
-    if (!in_flight_.empty() && on_slot(group_.state()) && !job_timer_.armed())
+    if (!in_flight_.empty() && group_.state() == GroupState::resident && !job_timer_.armed())
         job_timer_.arm(device_.timers().now() + kJobTimeoutNs);
 }
 
@@ -217,7 +217,6 @@ void Queue::job_overdue() {
 }
 
 void Queue::fail_all(Errno error) {
-    check_done();  // what the GPU has completed is no failure, though its interrupt may be on its way
     job_timer_.cancel();
     for (auto* const jobs : {&in_flight_, &waiting_}) {
         // Each is taken out before it signals: whoever hears of it may submit again.

@@ -101,7 +101,7 @@ class Queue
     void push(std::unique_ptr<Job> job);
     /// Moves jobs whose dependencies have signalled into the ring, in order, as far as there is room.
     void advance();
-    /// The group has a slot: jobs in the ring may take their time from now on, and no longer.
+    /// Once the group is resident, jobs in the ring may take their time, and no longer.
     void start_clock();
     /// Signals the fences of jobs that the GPU has completed.
     void check_done();
