@@ -411,6 +411,27 @@ TEST_F(Groups, MoreVmsThanAddressSpacesWaitAndProceed) {
     EXPECT_TRUE(groups[8]->active());
 }
 
+TEST_F(Groups, AnAddressSpaceThatIsStillBusyWhenItsVmLeavesIsGivenAwayAfterwards) {
+    std::vector<UserGroup*> groups;
+    for (int i = 0; i < 7; ++i) groups.push_back(&looping(client));
+    rig.run(20);
+    constexpr std::uint32_t kFirstVm = 2;
+    const Memory first = client.memory(kFirstVm);
+    const Memory second = client.memory(kFirstVm);
+    UserGroup& waiting = looping(client);
+    rig.run(20);
+    EXPECT_EQ(rig.info().groups_waiting, 1u);
+    client.unmap(first, kFirstVm);
+    client.unmap(second, kFirstVm);  // its flush begins when the first one's end is known, as is the group's
+    EXPECT_EQ(groups[0]->destroy(), 0);
+    rig.step_gpu();
+    rig.deliver_interrupt();
+    EXPECT_EQ(rig.info().groups_on_slot, 6u);
+    EXPECT_EQ(rig.info().groups_waiting, 1u);
+    rig.run(20);
+    EXPECT_TRUE(waiting.active());
+}
+
 TEST_F(Groups, GroupsOfOneVmShareItsAddressSpace) {
     for (int i = 0; i < 8; ++i) {
         UserGroup& group = client.user_group();

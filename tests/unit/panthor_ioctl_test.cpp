@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <ostream>
 #include <span>
 #include <string>
 #include <vector>
@@ -83,6 +84,7 @@ struct QueryCase {
     std::uint32_t bytes_min;
     std::uint32_t bytes;
 };
+void PrintTo(const QueryCase& query, std::ostream* out) { *out << query.name; }
 constexpr QueryCase kQueries[] = {
     {"GpuInfo", DRM_PANTHOR_DEV_QUERY_GPU_INFO, 96, sizeof(drm_panthor_gpu_info)},
     {"CsifInfo", DRM_PANTHOR_DEV_QUERY_CSIF_INFO, 24, sizeof(drm_panthor_csif_info)},

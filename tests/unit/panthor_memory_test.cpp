@@ -2,6 +2,7 @@
 // GPU's address-space commands in every order, and the page tables by themselves.
 #include <cstdint>
 #include <map>
+#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
@@ -319,6 +320,8 @@ struct Situation {
     const char* name;
     void (*reach)(Rig&, Client&);
 };
+
+void PrintTo(const Situation& situation, std::ostream* out) { *out << situation.name; }
 
 UserGroup& kicked(Client& client, const Program& program, const GroupSetup& setup = {}) {
     UserGroup& group = client.user_group(setup);
