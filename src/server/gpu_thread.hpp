@@ -7,8 +7,8 @@
 // calls.
 //
 // The thread steps the GPU as long as there is work, spins a little when there is none (the next doorbell is
-// likely near), then sleeps: for good if everybody who can bring work also wakes it, else in bounded naps,
-// since a program that was written for hardware rings doorbells and knows of no eventfd.
+// likely near), then sleeps: for good if only the driver can bring work, in bounded naps while a user group
+// is on a slot, since a program that was written for hardware rings doorbells and knows of no eventfd.
 #pragma once
 
 #include <atomic>
