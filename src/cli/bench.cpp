@@ -110,7 +110,8 @@ Figure user_sleep(Bench& bench) {
     const std::uint64_t start = bench.sync.value();
     for (unsigned i = 1; i <= kSleepRounds; ++i) {
         CommandWriter writer = must(queue.begin(16));
-        writer.move48(kStamps, bench.va + 64 * 8).store_state(csf::State::timestamp, kStamps, 0);
+        writer.move48(kStamps, bench.va + std::uint64_t{64} * 8)
+            .store_state(csf::State::timestamp, kStamps, 0);
         writer.move32(kCount, kCountdown).add_immediate32(kCount, kCount, -1);
         writer.branch(csf::Condition::gt, kCount, -2);
         writer.store_state(csf::State::timestamp, kStamps, 8).sync_add64(kSync, kOne);
@@ -135,7 +136,7 @@ Figure user_jobs(Bench& bench) {
     for (unsigned sample = 0; sample < kSamples; ++sample) {
         const Stopwatch watch;
         for (unsigned i = 0; i < kBatchesPerSample; ++i) {
-            CommandWriter writer = must(queue.begin(kBatch * 3));
+            CommandWriter writer = must(queue.begin(std::size_t{kBatch} * 3));
             for (unsigned job = 0; job < kBatch; ++job)
                 writer.store_multiple(kValue, 1, kTarget).wait(slots(0)).sync_add64(kSync, kOne);
             must(queue.submit(writer));

@@ -52,7 +52,7 @@ int run_info(const CommonOptions& common) {
             continue;
         }
         for (const auto& [name, value] : values.items())
-            fmt::print("{:<28}{}\n", section + "." + name,
+            fmt::print("{:<28}{}\n", fmt::format("{}.{}", section, name),
                        value.is_string() ? value.get<std::string>() : value.dump());
     }
     return EXIT_SUCCESS;

@@ -56,7 +56,7 @@ struct GroupShared {
     [[nodiscard]] uapi::belfry_user_doorbell& page() const {
         return *reinterpret_cast<uapi::belfry_user_doorbell*>(doorbell.data());
     }
-    Result<GroupStatus> status() const;
+    [[nodiscard]] Result<GroupStatus> status() const;
     [[nodiscard]] Error ended() const;
 };
 
@@ -310,6 +310,7 @@ Result<Group> Vm::create_group(const GroupOptions& options) {
         doorbell_eventfd = std::move(*made);
     }
     std::vector<uapi::drm_panthor_queue_create> queues;
+    queues.reserve(options.queues.size());
     for (const QueueOptions& queue : options.queues)
         queues.push_back({.priority = queue.priority, .ringbuf_size = queue.ring_bytes});
     uapi::drm_panthor_group_create create{

@@ -17,7 +17,7 @@ base::Result<BufferPtr> Buffer::make(BufferStats& stats, const Options& options)
     auto memory = base::make_shared_memory(options.name, base::round_up_to_page(options.bytes),
                                            base::Sharing::writable);
     if (!memory) return std::unexpected(memory.error());
-    Buffer* const buffer = new (std::nothrow) Buffer(stats, options, std::move(*memory));
+    auto* const buffer = new (std::nothrow) Buffer(stats, options, std::move(*memory));
     if (buffer == nullptr) return std::unexpected(base::Errno::no_memory);
     return BufferPtr(buffer);
 }
@@ -87,7 +87,7 @@ void MmapOffsets::release(Buffer& buffer) {
     auto at = pieces_.find(buffer.mmap_offset_);
     BELFRY_CHECK(at != pieces_.end() && at->buffer == &buffer);
     at->buffer = nullptr;
-    const auto join_next = [this](auto first) {
+    const auto join_next = [this](const auto& first) {
         const auto second = std::next(first);
         if (second == pieces_.end() || first->buffer != nullptr || second->buffer != nullptr) return;
         free_.erase(free_.iterator_to(*second));

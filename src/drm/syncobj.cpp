@@ -116,7 +116,7 @@ void Syncobj::add_point(ChainNodePtr node, FencePtr fence, std::uint64_t point) 
     if (++points_since_walk_ <= nodes_at_walk_) return;
     points_since_walk_ = 0;
     nodes_at_walk_ = 0;
-    for (FencePtr at = node; at; at = ChainNode::walk(at)) ++nodes_at_walk_;
+    for (FencePtr at = std::move(node); at; at = ChainNode::walk(at)) ++nodes_at_walk_;
 }
 
 std::uint64_t Syncobj::query() {

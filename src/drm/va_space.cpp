@@ -93,6 +93,7 @@ void VaSpace::carve(VaRange range, Mappings::node_type tail, const Apply& apply,
         if (whole.end() > range.end()) {
             VaMapping behind = piece_of(mapping, range.end(), whole.end());
             if (!keeps_head) tail = mappings_.extract(at);
+            // NOLINTNEXTLINE(bugprone-use-after-move): only the last mapping ends behind the range
             tail.key() = range.end();
             tail.mapped() = std::move(behind);
             mappings_.insert(next, std::move(tail));

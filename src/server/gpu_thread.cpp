@@ -59,7 +59,7 @@ void GpuHost::add(int eventfd) {
 void GpuHost::remove(int eventfd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, eventfd, nullptr); }
 
 void GpuHost::sleep(int timeout_ms) {
-    std::array<epoll_event, 16> events;
+    std::array<epoll_event, 16> events{};
     ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
 }
 

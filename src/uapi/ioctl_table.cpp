@@ -377,13 +377,11 @@ constexpr Ioctl kIoctls[] = {
 };
 
 constexpr std::uint32_t number_of(const Ioctl& ioctl) { return _IOC_NR(ioctl.request); }
-constexpr bool by_number(const Ioctl& a, const Ioctl& b) { return number_of(a) < number_of(b); }
-static_assert(std::is_sorted(std::begin(kIoctls), std::end(kIoctls), by_number),
-              "find_ioctl() searches by halves");
+static_assert(std::ranges::is_sorted(kIoctls, {}, number_of), "find_ioctl() searches by halves");
 
 template <typename T>
 T read_field(std::span<const std::byte> object, std::size_t offset) {
-    T value;
+    T value{};
     std::memcpy(&value, object.data() + offset, sizeof value);
     return value;
 }
@@ -395,9 +393,7 @@ std::span<const Ioctl> ioctls() { return kIoctls; }
 base::Result<const Ioctl*> find_ioctl(std::uint32_t request) {
     if (_IOC_TYPE(request) != BELFRY_DRM_IOCTL_BASE) return std::unexpected(base::Errno::not_a_tty);
     const std::uint32_t nr = _IOC_NR(request);
-    const auto row =
-        std::lower_bound(std::begin(kIoctls), std::end(kIoctls), nr,
-                         [](const Ioctl& ioctl, std::uint32_t n) { return number_of(ioctl) < n; });
+    const auto* const row = std::ranges::lower_bound(kIoctls, nr, {}, number_of);
     if (row == std::end(kIoctls) || number_of(*row) != nr) return std::unexpected(base::Errno::invalid);
     return row;
 }

@@ -76,7 +76,7 @@ void Mmu::disable(const Vm& vm, Done done) {
     Slot& slot = slots_[*number];
     if (slot.busy) {
         // After the command under way; the VM may have left the address space by then.
-        slot.next.push_back([this, &slot, vm = slot.vm, done = std::move(done)]() mutable {
+        slot.next.emplace_back([this, &slot, vm = slot.vm, done = std::move(done)]() mutable {
             if (slot.vm == vm)
                 disable(*vm, std::move(done));
             else
