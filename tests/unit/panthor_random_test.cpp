@@ -43,14 +43,14 @@ class Chaos {
         // A group keeps its slot until it ends, idle or not: those that wait get on when others go.
         for (Player& player : players_)
             for (UserGroup* const group : player.user_groups) group->destroy();
-        pass_time();
+        pass_time(kLongestLine);
         if (rig_.info().groups_waiting == 0) expect_signalled();
         for (Player& player : players_)
             for (KernelGroup* const group : player.kernel_groups) {
-                pass_time();
+                pass_time(kOneGroup);
                 group->destroy();
             }
-        pass_time();
+        pass_time(kOneGroup);
         expect_signalled();
         for (const Player& player : players_)
             for (const auto& call : player.calls) EXPECT_TRUE(call->answered());
@@ -82,8 +82,13 @@ class Chaos {
     void expect_signalled() {
         for (const drm::FencePtr& fence : fences_) ASSERT_TRUE(fence->is_signalled());
     }
-    void pass_time() {
-        for (int i = 0; i < 12; ++i) {
+    /// A job that does not end takes 5 s and ends its group; those of all groups may wait for each other in a
+    /// line.
+    static constexpr unsigned kOneGroup = 6;
+    static constexpr unsigned kLongestLine = 3 * 8 * kOneGroup;
+
+    void pass_time(unsigned seconds) {
+        for (unsigned i = 0; i < seconds; ++i) {
             rig_.run(50);
             rig_.advance(1s);
         }
