@@ -62,8 +62,9 @@ Result<void> SocketTransport::ioctl(std::uint32_t request, void* args) {
     header.request = request;
     if (const auto done = exchange(**channel, header, out.payload, out.fds); !done) return done;
 
-    const uapi::MessageBuffer& reply = (*channel)->reply;
-    const auto result = uapi::unmarshal_reply(out, reply.header.result, reply.payload, args, memory_);
+    uapi::MessageBuffer& reply = (*channel)->reply;
+    const auto result =
+        uapi::unmarshal_reply(out, reply.header.result, reply.payload, reply.fds, args, memory_);
     keep_channel(std::move(*channel));
     return result;
 }

@@ -42,11 +42,28 @@ class Call : public std::enable_shared_from_this<Call> {
         return *reinterpret_cast<T*>(args_.data());
     }
 
-    /// Takes the descriptor that came for the struct's fd field, whose value is its index here.
+    /// Takes the descriptor that came for the struct's fd field, whose value is its index here. Empty for
+    /// what names none: kNoDescriptor or kClosedDescriptor.
     [[nodiscard]] base::Fd take_fd(std::int32_t index) {
         const auto i = static_cast<std::size_t>(index);
         return i < fds_.size() ? std::move(fds_[i]) : base::Fd();
     }
+    /// An fd field's value if the program gave a negative number, and if it gave one that is not open.
+    static constexpr std::int32_t kNoDescriptor = -1;
+    static constexpr std::int32_t kClosedDescriptor = -2;
+
+    /// What a request to a sync file or a dma-buf was made on; empty for requests to a DRM file.
+    [[nodiscard]] const base::Fd& target() const { return target_; }
+    void set_target(base::Fd target) { target_ = std::move(target); }
+
+    /// Gives the client a descriptor, if the call succeeds. Put the result into the struct's fd field: the
+    /// program finds its own number there.
+    [[nodiscard]] std::int32_t give_fd(base::Fd fd) {
+        given_.push_back(std::move(fd));
+        return static_cast<std::int32_t>(given_.size() - 1);
+    }
+    /// In the order of their numbers.
+    [[nodiscard]] std::span<const base::Fd> given_fds() const { return given_; }
 
     /// Answers the call; at most once. After a cancellation nobody hears it, which is no error.
     void complete(Result<void> result) {
@@ -76,6 +93,8 @@ class Call : public std::enable_shared_from_this<Call> {
     std::uint32_t request_;
     std::span<std::byte> args_;
     std::vector<base::Fd> fds_;
+    base::Fd target_;
+    std::vector<base::Fd> given_;
     std::function<void()> when_cancelled_;
     bool completed_ = false;
     bool cancelled_ = false;

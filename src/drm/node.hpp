@@ -41,11 +41,22 @@ class File {
     virtual Result<std::vector<MapSegment>> mmap(const MapRequest& request) = 0;
 };
 
-/// What open() of the device node makes files from.
+/// renderD128, and card0, which alone knows masters and magics.
+enum class NodeKind : std::uint8_t { render, primary };
+
+/// Who opens a node, as far as drivers tell clients apart.
+struct Opener {
+    std::int32_t pid = 0;
+    std::uint32_t uid = 0;
+    bool may_nice = false;   ///< CAP_SYS_NICE: high priorities
+    bool may_admin = false;  ///< CAP_SYS_ADMIN: DRM master
+};
+
+/// What open() of a device node makes files from.
 class Node {
   public:
     virtual ~Node() = default;
-    virtual Result<std::unique_ptr<File>> open() = 0;
+    virtual Result<std::unique_ptr<File>> open(const Opener& opener) = 0;
 };
 
 }  // namespace belfry::drm

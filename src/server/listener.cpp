@@ -183,7 +183,7 @@ void Listener::client_waits() {
         spdlog::debug("a client was refused: {} sessions already", sessions_.size());
         return;
     }
-    auto file = node_.open();
+    auto file = node_.open({});
     if (!file) {
         spdlog::warn("a client was refused: {}", std::strerror(static_cast<int>(file.error())));
         return report_if_last_closed();

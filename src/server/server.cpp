@@ -23,9 +23,10 @@ std::expected<std::unique_ptr<Server>, std::string> Server::make(const ServerOpt
 Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host)
     : options_(options),
       host_(std::move(host)),
+      exports_(io_),
       gpu_(options.firmware, *host_),
-      device_({.mmio = gpu_, .shared = gpu_.shared(), .wake_lines = *host_}),
-      node_(device_),
+      device_({.mmio = gpu_, .shared = gpu_.shared(), .wake_lines = *host_}, exports_),
+      node_(device_, drm::NodeKind::render),
       interrupt_(io_, host_->interrupt_fd()),
       timer_(io_),
       signals_(io_, SIGTERM, SIGINT),

@@ -18,6 +18,7 @@
 #include "drivers/panthor/device.hpp"
 #include "drivers/panthor/file.hpp"
 #include "gpu/gpu.hpp"
+#include "server/export_host.hpp"
 #include "server/gpu_thread.hpp"
 #include "server/listener.hpp"
 
@@ -53,6 +54,7 @@ class Server {
     asio::io_context io_;
     // In the order of dependence; taken apart in reverse.
     std::unique_ptr<GpuHost> host_;
+    ExportHost exports_;
     gpu::Gpu gpu_;
     panthor::Device device_;
     panthor::Node node_;

@@ -76,12 +76,14 @@ struct StructLayout {
     std::span<const Attachment> attachments;  ///< in the order in which they travel
 };
 
-/// A field that holds a file descriptor of the program; there only if `flag` is set in the u32 at
-/// `flags_offset`.
+/// A field that holds a file descriptor: of the program (in), or one that it gets (out). If `flag` is not 0,
+/// an in field counts only if `flag` is set in the u32 at `flags_offset`; an out field is kept across exec
+/// unless it is set there. Out fields without a flag are close-on-exec.
 struct DescriptorField {
     std::uint16_t offset;
     std::uint16_t flags_offset;
     std::uint32_t flag;
+    Direction direction = Direction::in;
 };
 
 struct Ioctl {
@@ -89,12 +91,15 @@ struct Ioctl {
     std::string_view name;  ///< "SYNCOBJ_WAIT"
     const StructLayout* layout;
     std::span<const DescriptorField> descriptors;  ///< in the order in which they travel
+    /// A request to a sync file or a dma-buf: the descriptor that it is made on travels first.
+    bool target = false;
 };
 
 /// All rows, ordered by number.
 std::span<const Ioctl> ioctls();
 
-/// The row for a request of any size. ENOTTY: not a request to a DRM file at all; EINVAL: no such request.
+/// The row for a request of any size. ENOTTY: not a request to a DRM file, sync file, dma-buf or sw_sync
+/// timeline at all, or one that a file which is not a DRM file does not know; EINVAL: no such DRM request.
 base::Result<const Ioctl*> find_ioctl(std::uint32_t request);
 
 /// The bytes of the program's struct that are read before, and written after, a request: what its own size

@@ -307,7 +307,8 @@ class Flattener {
 
 }  // namespace
 
-Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, const UserMemory& memory) {
+Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, const UserMemory& memory,
+                     [[maybe_unused]] int target) {
     const auto ioctl = find_ioctl(request);
     if (!ioctl) return std::unexpected(ioctl.error());
     const StructLayout& layout = *(*ioctl)->layout;
@@ -335,7 +336,7 @@ Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, con
 }
 
 Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span<const std::byte> payload,
-                             void* args, const UserMemory& memory) {
+                             [[maybe_unused]] std::span<base::Fd> fds, void* args, const UserMemory& memory) {
     const StructLayout& layout = *out.ioctl->layout;
     if (result < 0 || result > 4095) return fail(Errno::protocol);
     const std::uint64_t expected = result == 0 ? out.reply_bytes : layout.bytes;

@@ -125,7 +125,7 @@ struct Outgoing {
     const Ioctl* ioctl = nullptr;
     std::uint32_t request = 0;
     std::vector<std::byte> payload;
-    std::vector<int> fds;  ///< the program's; borrowed
+    std::vector<int> fds;  ///< the program's; borrowed. First the target, if the request has one
     std::vector<CopyBack> copy_back;
     std::uint64_t reply_bytes = 0;  ///< of a successful reply
 };
@@ -133,14 +133,20 @@ struct Outgoing {
 /// Flattens one request; `out` is overwritten and may be used again. The errors are those that the kernel
 /// gives before a driver sees the request: ENOTTY, EINVAL, EFAULT, ENOMEM, and EBADF for a descriptor that is
 /// not open.
+///
+/// `target`: what the program made the request on, for requests to a sync file or a dma-buf (Ioctl::target);
+/// not looked at for others.
 Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out,
-                     const UserMemory& memory = kPlainMemory);
+                     const UserMemory& memory = kPlainMemory, int target = -1);
 
 /// Copies a reply to where the program wants it. Returns what ioctl() is to return: the driver's error,
 /// EFAULT if the copy failed, EPROTO if the reply does not fit the request. As in the kernel, the struct is
 /// copied even if the request failed, arrays only if it did not.
+///
+/// `fds` came with the reply: those that the program gets are taken, and their numbers are in its struct;
+/// on failure none is.
 Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span<const std::byte> payload,
-                             void* args, const UserMemory& memory = kPlainMemory);
+                             std::span<base::Fd> fds, void* args, const UserMemory& memory = kPlainMemory);
 
 // ---- The driver's side
 

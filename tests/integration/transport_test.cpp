@@ -165,7 +165,9 @@ class FakeFile final : public drm::File {
 class FakeNode final : public drm::Node {
   public:
     explicit FakeNode(Journal& journal) : journal_(journal) {}
-    base::Result<std::unique_ptr<drm::File>> open() override { return std::make_unique<FakeFile>(journal_); }
+    base::Result<std::unique_ptr<drm::File>> open(const drm::Opener&) override {
+        return std::make_unique<FakeFile>(journal_);
+    }
 
   private:
     Journal& journal_;

@@ -49,6 +49,7 @@
 #include "drivers/panthor/user_queue_offsets.hpp"
 #include "gpu/gpu.hpp"
 #include "unit/test_call.hpp"
+#include "unit/test_exports.hpp"
 
 namespace belfry::panthor {
 
@@ -355,8 +356,8 @@ class Rig {
         : gpu(config, host),
           wires(gpu),
           device_(std::make_unique<Device>(
-              gpu::Board{.mmio = wires, .shared = gpu.shared(), .wake_lines = lines})),
-          node_(*device_) {
+              gpu::Board{.mmio = wires, .shared = gpu.shared(), .wake_lines = lines}, exports)),
+          node_(*device_, drm::NodeKind::render) {
         device_->set_now(host.now);
         std::optional<base::Result<void>> up;
         device_->boot([&up](base::Result<void> result) { up = result; });
@@ -374,7 +375,9 @@ class Rig {
     Rig(const Rig&) = delete;
     Rig& operator=(const Rig&) = delete;
 
-    Client& open() { return clients_.emplace_back(*this, std::move(*node_.open())); }
+    Client& open(const drm::Opener& opener = {}) {
+        return clients_.emplace_back(*this, std::move(*node_.open(opener)));
+    }
     void close(Client& client) {
         clients_.remove_if([&](const Client& other) { return &other == &client; });
         check();
@@ -454,6 +457,7 @@ class Rig {
     gpu::Gpu gpu;
     Wires wires;
     TestLines lines;
+    drm::TestExports exports;
 
   private:
     std::unique_ptr<Device> device_;

@@ -210,7 +210,7 @@ TEST_P(EachIoctl, ArrivesAsItWasSentAndGoesBackAsItWasAnswered) {
         answers.emplace_back(elements.begin(), elements.end());
     }
 
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), program.args().data()));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, program.args().data()));
     const bool comes_back = (_IOC_DIR(ioctl.request) & _IOC_READ) != 0;
     for (const Field& field : ioctl.layout->fields) {
         const bool kept = is_replaced(field.kind) || field.kind == FieldKind::count || !comes_back;
@@ -345,7 +345,7 @@ TEST(StructSize, AShorterStructReadsAsZeroFilledAndIsNotWrittenBeyondItsEnd) {
     EXPECT_EQ(args.vm_id, 7U);
     EXPECT_EQ(args.eventfd_sync_update, -1);
     args.group_handle = 5;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), shorter.data()));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, shorter.data()));
     EXPECT_EQ(get<std::uint32_t>(shorter, offsetof(drm_panthor_group_create, group_handle)), 5U);
 }
 
@@ -358,7 +358,7 @@ TEST(StructSize, ALongerStructIsAcceptedAndItsTailIsLeftAlone) {
     auto call = arrive(out);
     ASSERT_TRUE(call);
     args_of<drm_get_cap>(*call).value = 1;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), longer.data()));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, longer.data()));
     EXPECT_EQ(get<std::uint64_t>(longer, 8), 1U);
     EXPECT_EQ(get<std::uint64_t>(longer, 16), 0x7777777777777777U);
 }
@@ -370,7 +370,7 @@ TEST(StructSize, DirectionBitsOfTheProgramDecideWhatIsCopied) {
     ASSERT_TRUE(marshal(only_in, &cap, out));
     auto call = arrive(out);
     args_of<drm_get_cap>(*call).value = 1;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), &cap));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &cap));
     EXPECT_EQ(cap.value, 9U);
 
     const auto only_out = static_cast<std::uint32_t>(_IOC(_IOC_READ, 'd', 0x0c, 16));
@@ -386,7 +386,7 @@ TEST(StructSize, TheStructComesBackEvenIfTheRequestFailed) {
     ASSERT_TRUE(marshal(DRM_IOCTL_PANTHOR_VM_BIND, &bind, out));
     auto call = arrive(out);
     args_of<drm_panthor_vm_bind>(*call).ops.count = 1;
-    const auto result = unmarshal_reply(out, EINVAL, call->reply(false), &bind);
+    const auto result = unmarshal_reply(out, EINVAL, call->reply(false), {}, &bind);
     EXPECT_EQ(result.error(), Errno::invalid);
     EXPECT_EQ(bind.ops.count, 1U);
     EXPECT_EQ(bind.ops.array, address(ops)) << "the program's pointer, not the server's";
@@ -453,7 +453,7 @@ TEST(ObjArray, WithElementsOfAnOlderProgramIsZeroFilledAndWrittenBackAtItsLength
     seen[0].ringbuf_size = 1;
     seen[1].ringbuf_size = 2;
     seen[1].ringbuf_offset = ~0ULL;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), &create));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &create));
     EXPECT_EQ(queues[0].ringbuf_size, 1U);
     EXPECT_EQ(queues[1].ringbuf_size, 2U);
     EXPECT_EQ(create.queues.stride, sizeof(Older));
@@ -502,7 +502,7 @@ TEST(Pointers, MemoryThatCannotBeReadOrWrittenIsAFault) {
     Outgoing out;
     EXPECT_EQ(marshal(DRM_IOCTL_GET_CAP, &cap, out, kNone).error(), Errno::fault);
     ASSERT_TRUE(marshal(DRM_IOCTL_GET_CAP, &cap, out));
-    EXPECT_EQ(unmarshal_reply(out, 0, arrive(out)->reply(true), &cap, kNone).error(), Errno::fault);
+    EXPECT_EQ(unmarshal_reply(out, 0, arrive(out)->reply(true), {}, &cap, kNone).error(), Errno::fault);
 }
 
 TEST(Pointers, AQueryWithoutAPointerAsksForTheSize) {
@@ -514,7 +514,7 @@ TEST(Pointers, AQueryWithoutAPointerAsksForTheSize) {
     auto& args = args_of<drm_panthor_dev_query>(*call);
     EXPECT_EQ(args.pointer, 0U);
     args.size = 112;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), &query));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &query));
     EXPECT_EQ(query.size, 112U);
 }
 
@@ -529,7 +529,7 @@ TEST(Pointers, RoomBehindAnAnswerIsZeroedHoweverLongItIs) {
     auto& args = args_of<drm_panthor_dev_query>(*call);
     EXPECT_EQ(args.size, kOutRoomMax);
     *reinterpret_cast<std::uint32_t*>(args.pointer) = 0xa8670000;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), &query));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &query));
     EXPECT_EQ(query.size, room.size());
     EXPECT_EQ(get<std::uint32_t>(room, 0), 0xa8670000U);
     EXPECT_TRUE(
@@ -552,7 +552,7 @@ TEST(Pointers, AStringFillsItsRoomOnlyAsFarAsItGoes) {
     std::memcpy(reinterpret_cast<char*>(args.name), "panthor", 7);
     args.name_len = 7;
     args.desc_len = 18;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), &version));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &version));
     EXPECT_EQ(std::string_view(name.data(), name.size()), "panthor#########");
     EXPECT_EQ(version.name_len, 7U);
     EXPECT_EQ(version.desc_len, 18U);
@@ -569,7 +569,7 @@ TEST(Pointers, AStringLongerThanItsRoomIsCutOffAndSaysItsWholeLength) {
     auto call = arrive(out);
     std::memcpy(reinterpret_cast<char*>(args_of<drm_version>(*call).name), "pan", 3);
     args_of<drm_version>(*call).name_len = 7;
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), &version));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &version));
     EXPECT_EQ(std::string_view(name.data(), name.size()), "pan#");
     EXPECT_EQ(version.name_len, 7U);
 }
@@ -583,7 +583,7 @@ TEST(Pointers, OutArraysAreNotWrittenIfTheRequestFailed) {
     ASSERT_TRUE(marshal(DRM_IOCTL_SYNCOBJ_QUERY, &query, out));
     auto call = arrive(out);
     *reinterpret_cast<std::uint64_t*>(args_of<drm_syncobj_timeline_array>(*call).points) = 1;
-    EXPECT_EQ(unmarshal_reply(out, ENOENT, call->reply(false), &query).error(), Errno::no_entry);
+    EXPECT_EQ(unmarshal_reply(out, ENOENT, call->reply(false), {}, &query).error(), Errno::no_entry);
     EXPECT_EQ(point, 77U);
 }
 
@@ -593,8 +593,8 @@ TEST(Pointers, AReplyThatDoesNotFitTheRequestIsAProtocolError) {
     ASSERT_TRUE(marshal(DRM_IOCTL_GET_CAP, &cap, out));
     const std::array<std::byte, 17> reply{};
     for (const std::size_t bytes : {0U, 15U, 17U})
-        EXPECT_EQ(unmarshal_reply(out, 0, std::span(reply).first(bytes), &cap).error(), Errno::protocol);
-    EXPECT_EQ(unmarshal_reply(out, -5, std::span(reply).first(16), &cap).error(), Errno::protocol);
+        EXPECT_EQ(unmarshal_reply(out, 0, std::span(reply).first(bytes), {}, &cap).error(), Errno::protocol);
+    EXPECT_EQ(unmarshal_reply(out, -5, std::span(reply).first(16), {}, &cap).error(), Errno::protocol);
     EXPECT_EQ(cap.value, 2U);
 }
 
@@ -620,7 +620,7 @@ TEST_F(DescriptorTest, ThatAreThereBecomeIndicesInTheOrderOfTheTable) {
     EXPECT_EQ(args.eventfd_sync_update, 0);
     EXPECT_EQ(args.eventfd_group_state, -1);
     EXPECT_EQ(args.eventfd_doorbell, 1);
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), &create));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &create));
     EXPECT_EQ(create.eventfd_doorbell, b.get()) << "the program's number, not an index";
 }
 

@@ -282,12 +282,51 @@ struct belfry_device_info {
 };
 BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 40);
 
+enum drm_panthor_vm_state { DRM_PANTHOR_VM_STATE_USABLE = 0, DRM_PANTHOR_VM_STATE_UNUSABLE = 1 };
+
+struct drm_panthor_vm_get_state {
+    uint32_t vm_id;
+    uint32_t state; /* out */
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_vm_get_state, 8);
+
+struct drm_panthor_tiler_heap_create {
+    uint32_t vm_id;
+    uint32_t initial_chunk_count;
+    uint32_t chunk_size; /* bytes */
+    uint32_t max_chunks;
+    uint32_t target_in_flight;
+    uint32_t handle;                  /* out */
+    uint64_t tiler_heap_ctx_gpu_va;   /* out */
+    uint64_t first_heap_chunk_gpu_va; /* out */
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_tiler_heap_create, 40);
+
+struct drm_panthor_tiler_heap_destroy {
+    uint32_t handle;
+    uint32_t pad;
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_tiler_heap_destroy, 8);
+
+struct drm_panthor_bo_set_label {
+    uint32_t handle;
+    uint32_t pad;
+    uint64_t label; /* user pointer to a C string; null clears */
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_bo_set_label, 16);
+
+struct drm_panthor_set_user_mmio_offset {
+    uint64_t offset;
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_set_user_mmio_offset, 8);
+
 #define BELFRY_PANTHOR_IOWR(id, type) \
     _IOWR(BELFRY_DRM_IOCTL_BASE, BELFRY_DRM_COMMAND_BASE + (id), BELFRY_UAPI_STRUCT(type))
 #define DRM_IOCTL_PANTHOR_DEV_QUERY BELFRY_PANTHOR_IOWR(0, drm_panthor_dev_query)
 #define DRM_IOCTL_PANTHOR_VM_CREATE BELFRY_PANTHOR_IOWR(1, drm_panthor_vm_create)
 #define DRM_IOCTL_PANTHOR_VM_DESTROY BELFRY_PANTHOR_IOWR(2, drm_panthor_vm_destroy)
 #define DRM_IOCTL_PANTHOR_VM_BIND BELFRY_PANTHOR_IOWR(3, drm_panthor_vm_bind)
+#define DRM_IOCTL_PANTHOR_VM_GET_STATE BELFRY_PANTHOR_IOWR(4, drm_panthor_vm_get_state)
 #define DRM_IOCTL_PANTHOR_BO_CREATE BELFRY_PANTHOR_IOWR(5, drm_panthor_bo_create)
 #define DRM_IOCTL_PANTHOR_BO_MMAP_OFFSET BELFRY_PANTHOR_IOWR(6, drm_panthor_bo_mmap_offset)
 /* The size field differs from the kernel's (56 bytes); both dispatch, missing fields read as 0. */
@@ -295,6 +334,10 @@ BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 40);
 #define DRM_IOCTL_PANTHOR_GROUP_DESTROY BELFRY_PANTHOR_IOWR(8, drm_panthor_group_destroy)
 #define DRM_IOCTL_PANTHOR_GROUP_SUBMIT BELFRY_PANTHOR_IOWR(9, drm_panthor_group_submit)
 #define DRM_IOCTL_PANTHOR_GROUP_GET_STATE BELFRY_PANTHOR_IOWR(10, drm_panthor_group_get_state)
+#define DRM_IOCTL_PANTHOR_TILER_HEAP_CREATE BELFRY_PANTHOR_IOWR(11, drm_panthor_tiler_heap_create)
+#define DRM_IOCTL_PANTHOR_TILER_HEAP_DESTROY BELFRY_PANTHOR_IOWR(12, drm_panthor_tiler_heap_destroy)
+#define DRM_IOCTL_PANTHOR_BO_SET_LABEL BELFRY_PANTHOR_IOWR(13, drm_panthor_bo_set_label)
+#define DRM_IOCTL_PANTHOR_SET_USER_MMIO_OFFSET BELFRY_PANTHOR_IOWR(14, drm_panthor_set_user_mmio_offset)
 #define DRM_IOCTL_PANTHOR_GROUP_KICK BELFRY_PANTHOR_IOWR(0x30, drm_panthor_group_kick)
 /* 0x31 ... 0x34 are kept for the series' XGS_QUEUE_CREATE, _DESTROY, _SUBMIT and SYNC_UPDATE. */
 #define DRM_IOCTL_BELFRY_GROUP_GET_FAULT BELFRY_PANTHOR_IOWR(0x38, belfry_group_get_fault)

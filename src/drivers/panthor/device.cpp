@@ -24,8 +24,9 @@ void for_each_bit(std::uint32_t bits, Visit visit) {
 
 }  // namespace
 
-Device::Device(const gpu::Board& board)
+Device::Device(const gpu::Board& board, drm::ExportHost& exports)
     : board_(board),
+      exports_(exports),
       firmware_(board),
       mmu_(board.mmio),
       mcu_memory_(mmu_),

@@ -24,6 +24,7 @@
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/scheduler.hpp"
 #include "drm/buffer.hpp"
+#include "drm/exports.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
 #include "gpu/board.hpp"
@@ -32,7 +33,8 @@ namespace belfry::panthor {
 
 class Device {
   public:
-    explicit Device(const gpu::Board& board);
+    /// `exports` outlives the device.
+    Device(const gpu::Board& board, drm::ExportHost& exports);
     /// The GPU must not run any more: what it could still touch is freed here.
     ~Device();
     Device(const Device&) = delete;
@@ -58,6 +60,7 @@ class Device {
     [[nodiscard]] drm::FenceContexts& fence_contexts() { return fence_contexts_; }
     [[nodiscard]] drm::BufferStats& buffer_stats() { return buffer_stats_; }
     [[nodiscard]] drm::MmapOffsets& mmap_offsets() { return mmap_offsets_; }
+    [[nodiscard]] drm::Exports& exports() { return exports_; }
     [[nodiscard]] const FirmwareInterface& firmware() const { return firmware_; }
     [[nodiscard]] Mmu& mmu() { return mmu_; }
     [[nodiscard]] McuMemory& mcu_memory() { return mcu_memory_; }
@@ -90,6 +93,7 @@ class Device {
     drm::FenceContexts fence_contexts_;
     drm::BufferStats buffer_stats_;
     drm::MmapOffsets mmap_offsets_;
+    drm::Exports exports_;
     FirmwareInterface firmware_;
     Mmu mmu_;
     McuMemory mcu_memory_;

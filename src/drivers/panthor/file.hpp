@@ -24,7 +24,7 @@ namespace belfry::panthor {
 
 class File final : public drm::File {
   public:
-    explicit File(Device& device);
+    File(Device& device, drm::NodeKind kind, const drm::Opener& opener);
     ~File() override;
 
     void ioctl(const std::shared_ptr<drm::Call>& call) override;
@@ -59,6 +59,8 @@ class File final : public drm::File {
     static constexpr std::uint32_t kGroupsMax = 128;
 
     Device& device_;
+    drm::NodeKind kind_;
+    drm::Opener opener_;
     drm::HandleTable<drm::BufferPtr> buffers_;
     std::unordered_set<const drm::Buffer*> mappable_;  // the buffers of those handles
     drm::HandleTable<std::shared_ptr<Vm>> vms_{{.first = 1, .last = 32, .when_full = Errno::busy}};
@@ -67,14 +69,17 @@ class File final : public drm::File {
     drm::SyncobjTable syncobjs_;
 };
 
-/// What open() of the render node gives.
+/// What open() of one of the device's nodes gives.
 class Node final : public drm::Node {
   public:
-    explicit Node(Device& device) : device_(device) {}
-    Result<std::unique_ptr<drm::File>> open() override { return std::make_unique<File>(device_); }
+    Node(Device& device, drm::NodeKind kind) : device_(device), kind_(kind) {}
+    Result<std::unique_ptr<drm::File>> open(const drm::Opener& opener) override {
+        return std::make_unique<File>(device_, kind_, opener);
+    }
 
   private:
     Device& device_;
+    drm::NodeKind kind_;
 };
 
 }  // namespace belfry::panthor

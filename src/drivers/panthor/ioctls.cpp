@@ -93,7 +93,10 @@ Result<void> answer(drm_panthor_dev_query& query, std::uint32_t bytes_min, const
 
 }  // namespace
 
-File::File(Device& device) : device_(device), syncobjs_(device.fence_contexts()) { ++device_.files; }
+File::File(Device& device, drm::NodeKind kind, const drm::Opener& opener)
+    : device_(device), kind_(kind), opener_(opener), syncobjs_(device.fence_contexts()) {
+    ++device_.files;
+}
 
 File::~File() {
     groups_.for_each(

@@ -1,0 +1,81 @@
+#include "drm/exports.hpp"
+
+#include <utility>
+
+#include <sys/stat.h>
+
+namespace belfry::drm {
+
+Result<Inode> inode_of(int fd) {
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) return base::last_error();
+    return Inode{.device = status.st_dev, .number = status.st_ino};
+}
+
+SyncFile::SyncFile(ExportHost& host, Inode inode, FencePtr fence, std::string name)
+    : fence_(std::move(fence)),
+      name_(std::move(name)),
+      signalled_([this] { host_.signal_token(inode_); }),
+      host_(host),
+      inode_(inode) {
+    if (!fence_->add_callback(signalled_)) host_.signal_token(inode_);
+}
+
+Exports::Exports(ExportHost& host) : host_(host) {
+    host_.on_last_closed([this](Inode inode) {
+        const auto gone = objects_.extract(inode);  // dies when the table no longer knows it
+    });
+}
+
+Result<base::Fd> Exports::export_fence(FencePtr fence, std::string name) {
+    auto token = host_.make_token();
+    if (!token) return std::unexpected(token.error());
+    if (name.empty())
+        name = "belfry-timeline" + std::to_string(fence->context()) + "-" + std::to_string(fence->seqno());
+    name.resize(std::min<std::size_t>(name.size(), 31));
+    objects_.insert_or_assign(
+        token->inode, std::make_unique<SyncFile>(host_, token->inode, std::move(fence), std::move(name)));
+    return std::move(token->fd);
+}
+
+Result<base::Fd> Exports::export_syncobj(SyncobjPtr syncobj) {
+    auto token = host_.make_token();
+    if (!token) return std::unexpected(token.error());
+    objects_.insert_or_assign(token->inode, std::move(syncobj));
+    return std::move(token->fd);
+}
+
+Result<base::Fd> Exports::export_buffer(BufferPtr buffer) {
+    auto file = host_.open_memory(buffer->fd());
+    if (!file) return std::unexpected(file.error());
+    const auto inode = inode_of(file->get());
+    if (!inode) return std::unexpected(inode.error());
+    objects_.insert_or_assign(*inode, std::move(buffer));
+    return std::move(*file);
+}
+
+SyncFile* Exports::find_sync_file(const base::Fd& fd) {
+    const auto inode = inode_of(fd.get());
+    const auto found = inode ? objects_.find(*inode) : objects_.end();
+    if (found == objects_.end()) return nullptr;
+    const auto* const file = std::get_if<std::unique_ptr<SyncFile>>(&found->second);
+    return file != nullptr ? file->get() : nullptr;
+}
+
+SyncobjPtr Exports::find_syncobj(const base::Fd& fd) {
+    const auto inode = inode_of(fd.get());
+    const auto found = inode ? objects_.find(*inode) : objects_.end();
+    if (found == objects_.end()) return nullptr;
+    const auto* const syncobj = std::get_if<SyncobjPtr>(&found->second);
+    return syncobj != nullptr ? *syncobj : nullptr;
+}
+
+BufferPtr Exports::find_buffer(const base::Fd& fd) {
+    const auto inode = inode_of(fd.get());
+    const auto found = inode ? objects_.find(*inode) : objects_.end();
+    if (found == objects_.end()) return nullptr;
+    const auto* const buffer = std::get_if<BufferPtr>(&found->second);
+    return buffer != nullptr ? *buffer : nullptr;
+}
+
+}  // namespace belfry::drm
