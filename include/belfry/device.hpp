@@ -73,6 +73,9 @@ class BELFRY_EXPORT Device {
 
     /// Where it is connected to. A child process that has it as $BELFRY_SOCKET meets the same belfryd.
     [[nodiscard]] const std::string& socket_path() const;
+    /// The DRM file as a descriptor, for what needs one: passing it to another process, SO_PEERCRED. Lives as
+    /// long as the file's last handle; not to be read, written or closed.
+    [[nodiscard]] int fd() const;
     /// How often this process has asked the driver for something through this file. User-mode submission and
     /// native waits do not.
     [[nodiscard]] std::uint64_t requests() const;

@@ -39,6 +39,9 @@ class Fd {
 Result<Fd> make_eventfd();
 /// Adds one to an eventfd. A full counter is as good as a rung one, so that is no error.
 void ring_eventfd(int fd);
+/// The same for an eventfd of somebody else's: never blocks, even if the counter is full and the eventfd is
+/// not non-blocking. From one thread only.
+void ring_foreign_eventfd(int fd);
 /// Takes the counter of a non-blocking eventfd down to 0.
 void drain_eventfd(int fd);
 /// Whether `fd` is an eventfd: EBADF if it is closed, EINVAL if it is something else.

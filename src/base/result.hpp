@@ -23,6 +23,7 @@ enum class Errno : int {
     invalid = EINVAL,
     too_many_files = EMFILE,
     not_a_tty = ENOTTY,
+    no_space = ENOSPC,
     range = ERANGE,
     protocol = EPROTO,
     not_supported = EOPNOTSUPP,

@@ -122,6 +122,7 @@ Result<Syncobj> Device::create_syncobj(bool signalled) const {
 }
 
 const std::string& Device::socket_path() const { return connection_->path; }
+int Device::fd() const { return connection_->transport->fd(); }
 std::uint64_t Device::requests() const { return connection_->transport->requests(); }
 
 }  // namespace belfry

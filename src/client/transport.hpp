@@ -1,33 +1,23 @@
 // Transport: how the client library reaches the driver. SocketTransport: through belfryd's socket.
 //
-// Owns    its copy of the primary socket (the "DRM fd") and idle channels.
+// Owns    its copy of the primary socket (the "DRM fd"), and its channels.
 // Runs    on any thread of the program, several at once. Internal to the client library and the preload
 // library.
-//
-// One request uses one channel from its sending to its reply, so threads never mix replies. Idle channels are
-// kept in slots that are taken and filled by atomic exchange. Not a list under a mutex: a fork at the moment
-// another thread holds it would leave the child with a mutex that nobody ever unlocks.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
-
-#include <sys/types.h>
 
 #include "base/fd.hpp"
 #include "base/memory.hpp"
 #include "base/result.hpp"
+#include "client/channels.hpp"
 #include "uapi/wire.hpp"
 
 namespace belfry::client {
-
-using base::Errno;
-using base::Result;
 
 class Transport {
   public:
@@ -58,13 +48,6 @@ class Transport {
     std::atomic<std::uint64_t> requests_ = 0;  // statistics only: relaxed
 };
 
-/// What the driver answered to mmap: pieces to be mapped one after the other.
-struct MapPlan {
-    std::vector<base::Fd> fds;
-    std::vector<uapi::MmapSegment> segments;  ///< page aligned; fd_index is valid
-    std::size_t bytes = 0;                    ///< of all segments: the length asked for, in whole pages
-};
-
 class SocketTransport final : public Transport {
   public:
     /// Opens the DRM file, so to speak. ENOENT, ECONNREFUSED (nobody answers at `path`), ENAMETOOLONG, ...
@@ -73,7 +56,6 @@ class SocketTransport final : public Transport {
     /// From a connected primary socket, e.g. one that was inherited or received.
     static std::unique_ptr<SocketTransport> adopt(base::Fd primary,
                                                   const uapi::UserMemory& memory = uapi::kPlainMemory);
-    ~SocketTransport() override;
 
     Result<void> ioctl(std::uint32_t request, void* args) override;
     Result<base::Mapping> mmap(std::uint64_t offset, std::size_t bytes, int protection) override;
@@ -85,24 +67,10 @@ class SocketTransport final : public Transport {
     Result<MapPlan> plan_mmap(std::uint64_t offset, std::size_t bytes, int protection);
 
   private:
-    struct Channel;
     SocketTransport(base::Fd primary, const uapi::UserMemory& memory);
 
-    Result<std::unique_ptr<Channel>> take_channel();
-    void keep_channel(std::unique_ptr<Channel> channel);
-    /// Sends, and waits for the reply, which is then in the channel's buffer.
-    Result<void> exchange(Channel& channel, const uapi::MessageHeader& header,
-                          std::span<const std::byte> payload, std::span<const int> fds);
-    [[nodiscard]] Errno channel_lost() const;
-
     base::Fd primary_;
-    uapi::UserMemory memory_;
-    std::array<std::atomic<Channel*>, 32> idle_{};
+    Channels channels_;
 };
-
-/// The second half of mmap(): maps the pieces over [address, address + plan.bytes), which the caller
-/// reserved. A read-only piece is mapped without PROT_WRITE even if that was asked for. On failure parts of
-/// the range may be mapped; the caller gives the range back.
-Result<void> place(const MapPlan& plan, void* address, int protection);
 
 }  // namespace belfry::client

@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include <boost/intrusive/set.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
@@ -14,6 +16,7 @@
 
 #include "base/memory.hpp"
 #include "base/result.hpp"
+#include "drm/reservation.hpp"
 
 namespace belfry::drm {
 
@@ -65,7 +68,14 @@ class Buffer : public boost::intrusive_ref_counter<Buffer, boost::thread_unsafe_
     /// The memfd behind it, for MapSegment or to be handed out. Sealed: its size never changes.
     [[nodiscard]] int fd() const { return memory_.fd.get(); }
 
+    /// What clients wait for before they use it, as far as they said so: implicit synchronisation.
+    Reservation reservation;
+    /// What its program calls it.
+    std::optional<std::string> label;
+
   private:
+    friend class BufferNames;
+    friend class BufferTable;
     friend class MmapOffsets;
 
     Buffer(BufferStats& stats, const Options& options, base::SharedMemory memory);
@@ -76,6 +86,8 @@ class Buffer : public boost::intrusive_ref_counter<Buffer, boost::thread_unsafe_
     std::uint64_t exclusive_vm_;
     MmapOffsets* offsets_ = nullptr;  // who gave mmap_offset_; null if nobody did
     std::uint64_t mmap_offset_ = 0;
+    std::uint32_t handles_ = 0;  // of all files
+    std::uint32_t name_ = 0;     // of GEM_FLINK; 0 = none
 };
 
 /// The offsets that clients give mmap for buffers: unique in a device, fixed for a buffer's life, free

@@ -1,5 +1,6 @@
 #include "drm/exports.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <sys/stat.h>
@@ -30,8 +31,11 @@ Exports::Exports(ExportHost& host) : host_(host) {
 Result<base::Fd> Exports::export_fence(FencePtr fence, std::string name) {
     auto token = host_.make_token();
     if (!token) return std::unexpected(token.error());
-    if (name.empty())
-        name = "belfry-timeline" + std::to_string(fence->context()) + "-" + std::to_string(fence->seqno());
+    if (name.empty()) {
+        const FenceNames names = fence->names();
+        name.append(names.driver).append("-").append(names.timeline);
+        name += std::to_string(fence->context()) + "-" + std::to_string(fence->seqno());
+    }
     name.resize(std::min<std::size_t>(name.size(), 31));
     objects_.insert_or_assign(
         token->inode, std::make_unique<SyncFile>(host_, token->inode, std::move(fence), std::move(name)));
@@ -54,27 +58,25 @@ Result<base::Fd> Exports::export_buffer(BufferPtr buffer) {
     return std::move(*file);
 }
 
-SyncFile* Exports::find_sync_file(const base::Fd& fd) {
+template <typename Kind>
+const Kind* Exports::find(const base::Fd& fd) const {
     const auto inode = inode_of(fd.get());
     const auto found = inode ? objects_.find(*inode) : objects_.end();
-    if (found == objects_.end()) return nullptr;
-    const auto* const file = std::get_if<std::unique_ptr<SyncFile>>(&found->second);
+    return found != objects_.end() ? std::get_if<Kind>(&found->second) : nullptr;
+}
+
+SyncFile* Exports::find_sync_file(const base::Fd& fd) const {
+    const auto* const file = find<std::unique_ptr<SyncFile>>(fd);
     return file != nullptr ? file->get() : nullptr;
 }
 
-SyncobjPtr Exports::find_syncobj(const base::Fd& fd) {
-    const auto inode = inode_of(fd.get());
-    const auto found = inode ? objects_.find(*inode) : objects_.end();
-    if (found == objects_.end()) return nullptr;
-    const auto* const syncobj = std::get_if<SyncobjPtr>(&found->second);
+SyncobjPtr Exports::find_syncobj(const base::Fd& fd) const {
+    const auto* const syncobj = find<SyncobjPtr>(fd);
     return syncobj != nullptr ? *syncobj : nullptr;
 }
 
-BufferPtr Exports::find_buffer(const base::Fd& fd) {
-    const auto inode = inode_of(fd.get());
-    const auto found = inode ? objects_.find(*inode) : objects_.end();
-    if (found == objects_.end()) return nullptr;
-    const auto* const buffer = std::get_if<BufferPtr>(&found->second);
+BufferPtr Exports::find_buffer(const base::Fd& fd) const {
+    const auto* const buffer = find<BufferPtr>(fd);
     return buffer != nullptr ? *buffer : nullptr;
 }
 

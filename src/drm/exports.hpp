@@ -90,14 +90,18 @@ class Exports {
     [[nodiscard]] Result<base::Fd> export_buffer(BufferPtr buffer);
 
     /// What lies behind a descriptor that a client brought; null if it is not one of that kind of ours.
-    [[nodiscard]] SyncFile* find_sync_file(const base::Fd& fd);
-    [[nodiscard]] SyncobjPtr find_syncobj(const base::Fd& fd);
-    [[nodiscard]] BufferPtr find_buffer(const base::Fd& fd);
+    [[nodiscard]] SyncFile* find_sync_file(const base::Fd& fd) const;
+    [[nodiscard]] SyncobjPtr find_syncobj(const base::Fd& fd) const;
+    [[nodiscard]] BufferPtr find_buffer(const base::Fd& fd) const;
 
     [[nodiscard]] std::size_t size() const { return objects_.size(); }
 
   private:
     using Object = std::variant<std::unique_ptr<SyncFile>, SyncobjPtr, BufferPtr>;
+
+    /// Null if what lies behind `fd` is not of that kind.
+    template <typename Kind>
+    [[nodiscard]] const Kind* find(const base::Fd& fd) const;
 
     ExportHost& host_;
     std::unordered_map<Inode, Object, InodeHash> objects_;

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -54,6 +56,12 @@ class FenceCallback
     FencePtr fence_;
 };
 
+/// As FILE_INFO tells of a fence that is pending.
+struct FenceNames {
+    std::string_view driver;
+    std::string_view timeline;
+};
+
 class Fence : public boost::intrusive_ref_counter<Fence, boost::thread_unsafe_counter> {
   public:
     /// A pending fence: number `seqno` of `context` (FenceContexts::allocate()).
@@ -86,6 +94,12 @@ class Fence : public boost::intrusive_ref_counter<Fence, boost::thread_unsafe_co
 
     /// This fence as a timeline's node, or null. (The kernel's to_dma_fence_chain.)
     [[nodiscard]] virtual ChainNode* chain_node() { return nullptr; }
+    /// The parts of a merged fence (fence_merge.hpp); none of any other. (The kernel's dma_fence_array.)
+    [[nodiscard]] virtual std::span<const FencePtr> members() const { return {}; }
+
+    [[nodiscard]] virtual FenceNames names() const { return {.driver = "belfry", .timeline = "timeline"}; }
+    /// Somebody would like the signal by then: a hint, which nothing but sw_sync remembers.
+    virtual void set_deadline(std::uint64_t) {}
 
   protected:
     Fence(std::uint64_t context, std::uint64_t seqno) : context_(context), seqno_(seqno) {}

@@ -59,9 +59,13 @@ void ChainNode::advance() {
     const FencePtr self(this);  // looking at a fence may signal it, and its callbacks drop us
     while (const FencePtr fence = first_unsignalled())
         if (fence->add_callback(callback_)) return;
-    // As deep as it gets: the fences in a chain are no nodes, so a node is never signalled by another's
-    // signal.
+    // As deep as it gets: the fences in a chain are no nodes, and neither are the members of a merged fence,
+    // so a node is never signalled by another's signal.
     if (!known_signalled()) signal(latest_ns_);
+}
+
+void ChainNode::set_deadline(std::uint64_t deadline_ns) {
+    for (FencePtr at(this); at; at = walk(at)) contained(at)->set_deadline(deadline_ns);
 }
 
 // --- SyncobjWaiter
@@ -73,6 +77,15 @@ void SyncobjWaiter::cancel() {
 }
 
 // --- Syncobj
+
+Syncobj::~Syncobj() {
+    while (!waiters_.empty()) {  // observers: a waiter would have kept us
+        SyncobjWaiter& waiter = *waiters_.begin();
+        const auto found = waiter.found_;  // the callback may destroy the waiter
+        waiter.cancel();
+        found(nullptr);
+    }
+}
 
 Result<FencePtr> Syncobj::find_in(FencePtr head, std::uint64_t point) {
     if (!head) return std::unexpected(Errno::invalid);
@@ -134,9 +147,13 @@ std::uint64_t Syncobj::query_last_submitted() const {
 }
 
 void Syncobj::add_waiter(SyncobjWaiter& waiter) {
+    add_observer(waiter);
+    waiter.syncobj_ = this;
+}
+
+void Syncobj::add_observer(SyncobjWaiter& waiter) {
     BELFRY_CHECK(!waiter.pending());
     BELFRY_CHECK(!fence_ || waiter.point_ > query_last_submitted());
-    waiter.syncobj_ = this;
     waiters_.insert(waiter);
 }
 
@@ -169,7 +186,7 @@ void Syncobj::satisfy_waiters() {
 void Syncobj::check_invariants() const {
     const std::uint64_t reached = query_last_submitted();
     for (const SyncobjWaiter& waiter : waiters_) {
-        BELFRY_CHECK(waiter.syncobj_ == this);
+        BELFRY_CHECK(waiter.syncobj_ == nullptr || waiter.syncobj_ == this);
         BELFRY_CHECK(waiter.fence_ == nullptr);
         BELFRY_CHECK(!fence_ || waiter.point_ > reached);
     }

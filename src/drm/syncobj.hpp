@@ -34,6 +34,7 @@ class ChainNode final : public Fence {
     /// The number of the node before it in its context, also when that is gone; 0 for the first of a context.
     [[nodiscard]] std::uint64_t prev_seqno() const { return prev_seqno_; }
     [[nodiscard]] ChainNode* chain_node() override { return this; }
+    void set_deadline(std::uint64_t deadline_ns) override;
 
     /// What comes before `at` in its chain: the next older fence (a node, or what was there before the first)
     /// that is not signalled by itself, or null. Unlinks those between.
@@ -60,13 +61,13 @@ class ChainNode final : public Fence {
 };
 
 /// Waits for a syncobj to get a fence for a point: a member of the waiter, gone when it is destroyed. Keeps
-/// the syncobj alive while it waits.
+/// the syncobj alive while it waits, if add_waiter() entered it; not if add_observer() did.
 class SyncobjWaiter
     : public boost::intrusive::set_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   public:
-    /// `found` is called once, with the fence for the point (as find_point() gives it). It is a lambda of at
-    /// most two words that needs no destructor, e.g. [this]; it may destroy this object and change the
-    /// syncobj.
+    /// `found` is called once, with the fence for the point (as find_point() gives it), or with null if the
+    /// syncobj ends before. It is a lambda of at most two words that needs no destructor, e.g. [this]; it may
+    /// destroy this object and change the syncobj (which is there no more if the fence is null).
     template <typename F>
         requires(std::is_invocable_v<F&, FencePtr> && std::is_trivially_copyable_v<F> &&
                  sizeof(F) <= 2 * sizeof(void*))
@@ -94,7 +95,7 @@ class Syncobj : public boost::intrusive_ref_counter<Syncobj, boost::thread_unsaf
     static SyncobjPtr make(FenceContexts& contexts) { return {new Syncobj(contexts)}; }
     Syncobj(const Syncobj&) = delete;
     Syncobj& operator=(const Syncobj&) = delete;
-    ~Syncobj() = default;
+    ~Syncobj();
 
     /// The current fence; null if unsubmitted.
     [[nodiscard]] const FencePtr& fence() const { return fence_; }
@@ -120,6 +121,8 @@ class Syncobj : public boost::intrusive_ref_counter<Syncobj, boost::thread_unsaf
 
     /// Has `waiter` called with the first fence that satisfies its point. The point must not be there yet.
     void add_waiter(SyncobjWaiter& waiter);
+    /// The same for one that does not keep the syncobj alive.
+    void add_observer(SyncobjWaiter& waiter);
 
     void check_invariants() const;
 

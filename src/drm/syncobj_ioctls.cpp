@@ -11,12 +11,15 @@
 
 #include "base/check.hpp"
 #include "belfry/uapi/drm.h"
+#include "drm/fence_merge.hpp"
 
 namespace belfry::drm {
 
 namespace {
 
 constexpr std::uint32_t kNoneSignaled = 0xffff'ffff;
+/// How long TRANSFER waits for its source to be submitted.
+constexpr std::uint64_t kTransferTimeoutNs = 5'000'000'000;
 
 /// The array of `count` (not 0) that a pointer of the arguments leads to: the call's private copy. EFAULT if
 /// null.
@@ -225,8 +228,145 @@ void SyncobjWait::check_invariants() const {
     BELFRY_CHECK(satisfied == satisfied_);
 }
 
-SyncobjTable::SyncobjTable(FenceContexts& contexts)
-    : contexts_(contexts), handles_({.first = 1, .last = 0x7fff'ffff, .when_full = Errno::no_memory}) {}
+namespace {
+
+/// The end of a TRANSFER. A timeline's point gets a plain fence, made of what the source has pending; else
+/// the source's fence is shared as it is. ENOMEM.
+Result<void> transfer_to(FenceContexts& contexts, Syncobj& target, std::uint64_t point, FencePtr fence) {
+    if (point == 0) {
+        target.replace(std::move(fence));
+        return {};
+    }
+    try {
+        target.add_point(merge_fences(contexts, std::span(&fence, 1)), point);
+    } catch (const std::bad_alloc&) {
+        return std::unexpected(Errno::no_memory);
+    }
+    return {};
+}
+
+}  // namespace
+
+/// One TRANSFER whose source was not submitted when it came.
+class SyncobjTransfer {
+  public:
+    struct Target {
+        SyncobjPtr syncobj;
+        std::uint64_t point;
+    };
+
+    SyncobjTransfer(SyncobjTable& table, Timers& timers, std::shared_ptr<Call> call, Target target,
+                    std::uint64_t source_point)
+        : table_(table),
+          timers_(timers),
+          call_(std::move(call)),
+          target_(std::move(target)),
+          waiter_(source_point, [this](FencePtr found) { submitted(std::move(found)); }),
+          timer_(timers, [this] { finish(); }) {}
+    SyncobjTransfer(const SyncobjTransfer&) = delete;
+    SyncobjTransfer& operator=(const SyncobjTransfer&) = delete;
+    ~SyncobjTransfer() {
+        if (call_) call_->when_cancelled(nullptr);
+    }
+
+    static void start(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call, Target target,
+                      Syncobj& source, std::uint64_t source_point) {
+        SyncobjTransfer& transfer =
+            table.transfers_.emplace_back(table, timers, call, std::move(target), source_point);
+        transfer.self_ = std::prev(table.transfers_.end());
+        call->when_cancelled([&transfer] { transfer.table_.transfers_.erase(transfer.self_); });
+        source.add_waiter(transfer.waiter_);
+        transfer.timer_.arm(timers.now() + kTransferTimeoutNs);
+    }
+
+    void check_invariants() const {
+        BELFRY_CHECK(call_ && !call_->completed());
+        BELFRY_CHECK(timer_.armed());
+        BELFRY_CHECK(waiter_.pending() == !fence_);
+    }
+
+  private:
+    // Not at once: the target's new fence may be what another transfer waits for, and so on, as deep as
+    // clients like. The timers call one after the other.
+    void submitted(FencePtr found) {
+        fence_ = std::move(found);
+        timer_.arm(timers_.now());
+    }
+    void finish() {
+        FenceContexts& contexts = table_.contexts_;
+        const Target target = std::move(target_);
+        FencePtr fence = std::move(fence_);
+        const auto call = call_;
+        table_.transfers_.erase(self_);  // destroys this; what follows calls others, who may start anything
+        call->complete(fence ? transfer_to(contexts, *target.syncobj, target.point, std::move(fence))
+                             : std::unexpected(Errno::timer_expired));
+    }
+
+    SyncobjTable& table_;
+    Timers& timers_;
+    std::shared_ptr<Call> call_;
+    Target target_;
+    FencePtr fence_;  // of the source, once it is there
+    SyncobjWaiter waiter_;
+    Timer timer_;
+    std::list<SyncobjTransfer>::iterator self_;
+};
+
+/// One EVENTFD that is not rung yet. Waits for its point, then for that point's fence; does not keep the
+/// syncobj alive, and from when it has a fence does not care for it.
+class SyncobjEventfd {
+  public:
+    SyncobjEventfd(SyncobjTable& table, base::Fd eventfd, std::uint64_t point, bool available)
+        : table_(table),
+          eventfd_(std::move(eventfd)),
+          available_(available),
+          waiter_(point, [this](FencePtr fence) { submitted(std::move(fence)); }),
+          signalled_([this] { ring(); }) {}
+    SyncobjEventfd(const SyncobjEventfd&) = delete;
+    SyncobjEventfd& operator=(const SyncobjEventfd&) = delete;
+    ~SyncobjEventfd() = default;
+
+    /// Rings at once if it is time. ENOMEM.
+    static Result<void> start(SyncobjTable& table, Syncobj& syncobj, std::uint64_t point, bool available,
+                              base::Fd eventfd) {
+        if (table.eventfds_.size() == SyncobjTable::kEventfdsMax) return std::unexpected(Errno::no_memory);
+        auto fence = syncobj.find_point(point);
+        SyncobjEventfd& entry = table.eventfds_.emplace_back(table, std::move(eventfd), point, available);
+        entry.self_ = std::prev(table.eventfds_.end());
+        if (fence)
+            entry.submitted(std::move(*fence));
+        else
+            syncobj.add_observer(entry.waiter_);
+        return {};
+    }
+
+    void check_invariants() const { BELFRY_CHECK(waiter_.pending() != signalled_.pending()); }
+
+  private:
+    /// Null: there is no syncobj any more.
+    void submitted(FencePtr fence) {
+        if (!fence)
+            table_.eventfds_.erase(self_);
+        else if (available_ || !fence->add_callback(signalled_))
+            ring();
+    }
+    void ring() {
+        base::ring_foreign_eventfd(eventfd_.get());
+        table_.eventfds_.erase(self_);
+    }
+
+    SyncobjTable& table_;
+    base::Fd eventfd_;
+    bool available_;
+    SyncobjWaiter waiter_;
+    FenceCallback signalled_;
+    std::list<SyncobjEventfd>::iterator self_;
+};
+
+SyncobjTable::SyncobjTable(FenceContexts& contexts, Exports& exports)
+    : contexts_(contexts),
+      exports_(exports),
+      handles_({.first = 1, .last = 0x7fff'ffff, .when_full = Errno::no_memory}) {}
 
 SyncobjTable::~SyncobjTable() = default;
 
@@ -239,6 +379,8 @@ void SyncobjTable::check_invariants() const {
     handles_.check_invariants();
     handles_.for_each([](std::uint32_t, const SyncobjPtr& syncobj) { syncobj->check_invariants(); });
     for (const auto& wait : waits_) wait->check_invariants();
+    for (const SyncobjTransfer& transfer : transfers_) transfer.check_invariants();
+    for (const SyncobjEventfd& eventfd : eventfds_) eventfd.check_invariants();
 }
 
 void syncobj_create(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call) {
@@ -379,6 +521,117 @@ void syncobj_timeline_signal(SyncobjTable& table, Timers& timers, const std::sha
         for (std::size_t i = 0; i < syncobjs->size(); ++i)
             (*syncobjs)[i]->add_point(std::move(nodes[i]), stub, points == nullptr ? 0 : points[i]);
         return {};
+    });
+}
+
+namespace {
+
+/// HANDLE_TO_FD and FD_TO_HANDLE have the same two flags, with the same meanings.
+constexpr std::uint32_t kSyncFile = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE;
+constexpr std::uint32_t kTimeline = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_TIMELINE;
+static_assert(kSyncFile == DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_IMPORT_SYNC_FILE &&
+              kTimeline == DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_TIMELINE);
+
+Result<void> check(const uapi::drm_syncobj_handle& args) {
+    if (args.pad != 0 || (args.flags & ~(kSyncFile | kTimeline)) != 0) return std::unexpected(Errno::invalid);
+    if ((args.flags & kSyncFile) == 0 && args.point != 0) return std::unexpected(Errno::invalid);
+    return {};
+}
+
+/// The point of a sync file's fence: it counts only if it is asked for.
+std::uint64_t point_of(const uapi::drm_syncobj_handle& args) {
+    return (args.flags & kTimeline) != 0 ? args.point : 0;
+}
+
+}  // namespace
+
+void syncobj_handle_to_fd(SyncobjTable& table, Timers&, const std::shared_ptr<Call>& call) {
+    answer(call, [&]() -> Result<void> {
+        auto& args = call->args<uapi::drm_syncobj_handle>();
+        if (const auto sound = check(args); !sound) return sound;
+        const bool as_sync_file = (args.flags & kSyncFile) != 0;
+        const SyncobjPtr syncobj = table.find(args.handle);
+        if (!syncobj) return std::unexpected(as_sync_file ? Errno::no_entry : Errno::invalid);
+        Result<base::Fd> fd;
+        if (as_sync_file) {
+            auto fence = syncobj->find_point(point_of(args));
+            if (!fence) return std::unexpected(fence.error());
+            fd = table.exports().export_fence(std::move(*fence));
+        } else {
+            fd = table.exports().export_syncobj(syncobj);
+        }
+        if (!fd) return std::unexpected(fd.error());
+        args.fd = call->give_fd(std::move(*fd));
+        return {};
+    });
+}
+
+void syncobj_fd_to_handle(SyncobjTable& table, Timers&, const std::shared_ptr<Call>& call) {
+    answer(call, [&]() -> Result<void> {
+        auto& args = call->args<uapi::drm_syncobj_handle>();
+        if (const auto sound = check(args); !sound) return sound;
+        const base::Fd fd = call->take_fd(args.fd);
+        if ((args.flags & kSyncFile) == 0) {
+            SyncobjPtr syncobj = table.exports().find_syncobj(fd);
+            if (!syncobj) return std::unexpected(Errno::invalid);
+            const auto handle = table.insert(std::move(syncobj));
+            if (!handle) return std::unexpected(handle.error());
+            args.handle = *handle;
+            return {};
+        }
+        const SyncFile* const file = table.exports().find_sync_file(fd);
+        if (file == nullptr) return std::unexpected(Errno::invalid);
+        const SyncobjPtr syncobj = table.find(args.handle);
+        if (!syncobj) return std::unexpected(Errno::no_entry);
+        FencePtr fence = file->fence();
+        const std::uint64_t point = point_of(args);
+        if (point == 0) {
+            syncobj->replace(std::move(fence));
+            return {};
+        }
+        // A node does not go into another node.
+        if (fence->chain_node() != nullptr) fence = merge_fences(table.contexts(), std::span(&fence, 1));
+        syncobj->add_point(std::move(fence), point);
+        return {};
+    });
+}
+
+void syncobj_transfer(SyncobjTable& table, Timers& timers, const std::shared_ptr<Call>& call) {
+    std::optional<Result<void>> result;  // nothing: answered later
+    try {
+        result = [&]() -> std::optional<Result<void>> {
+            const auto& args = call->args<uapi::drm_syncobj_transfer>();
+            constexpr std::uint32_t for_submit = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT;
+            if (args.pad != 0) return std::unexpected(Errno::invalid);
+            SyncobjPtr target = table.find(args.dst_handle);
+            if (!target) return std::unexpected(Errno::no_entry);
+            if ((args.flags & ~for_submit) != 0) return std::unexpected(Errno::invalid);
+            const SyncobjPtr source = table.find(args.src_handle);
+            if (!source) return std::unexpected(Errno::no_entry);
+            auto fence = source->find_point(args.src_point);
+            if (fence) return transfer_to(table.contexts(), *target, args.dst_point, std::move(*fence));
+            if ((args.flags & for_submit) == 0) return std::unexpected(fence.error());
+            SyncobjTransfer::start(table, timers, call, {std::move(target), args.dst_point}, *source,
+                                   args.src_point);
+            return std::nullopt;
+        }();
+    } catch (const std::bad_alloc&) {
+        result = std::unexpected(Errno::no_memory);
+    }
+    if (result) call->complete(*result);
+}
+
+void syncobj_eventfd(SyncobjTable& table, Timers&, const std::shared_ptr<Call>& call) {
+    answer(call, [&]() -> Result<void> {
+        const auto& args = call->args<uapi::drm_syncobj_eventfd>();
+        constexpr std::uint32_t available = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_AVAILABLE;
+        if ((args.flags & ~available) != 0 || args.pad != 0) return std::unexpected(Errno::invalid);
+        const SyncobjPtr syncobj = table.find(args.handle);
+        if (!syncobj) return std::unexpected(Errno::no_entry);
+        base::Fd eventfd = call->take_fd(args.fd);
+        if (const auto sound = base::check_eventfd(eventfd.get()); !sound) return sound;
+        return SyncobjEventfd::start(table, *syncobj, args.point, (args.flags & available) != 0,
+                                     std::move(eventfd));
     });
 }
 

@@ -18,19 +18,18 @@ void answer_string(std::string_view text, std::uint64_t pointer, std::uint64_t& 
 
 }  // namespace
 
-void version(const VersionInfo& info, const std::shared_ptr<Call>& call) {
-    auto& args = call->args<uapi::drm_version>();
+void version(const VersionInfo& info, Call& call) {
+    auto& args = call.args<uapi::drm_version>();
     args.version_major = info.major;
     args.version_minor = info.minor;
     args.version_patchlevel = info.patchlevel;
     answer_string(info.name, args.name, args.name_len);
     answer_string(info.date, args.date, args.date_len);
     answer_string(info.desc, args.desc, args.desc_len);
-    call->complete({});
 }
 
-void get_cap(const std::shared_ptr<Call>& call) {
-    auto& args = call->args<uapi::drm_get_cap>();
+Result<void> get_cap(Call& call) {
+    auto& args = call.args<uapi::drm_get_cap>();
     args.value = 0;
     switch (args.capability) {
         case DRM_CAP_PRIME:               args.value = 3; break;  // import and export
@@ -38,9 +37,9 @@ void get_cap(const std::shared_ptr<Call>& call) {
         case DRM_CAP_SYNCOBJ:
         case DRM_CAP_SYNCOBJ_TIMELINE:    args.value = 1; break;
         // Known capabilities are no better off than unknown ones: they all belong to modesetting.
-        default: return call->complete(std::unexpected(Errno::not_supported));
+        default: return std::unexpected(Errno::not_supported);
     }
-    call->complete({});
+    return {};
 }
 
 }  // namespace belfry::drm

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string_view>
 
 #include "drm/call.hpp"
@@ -21,9 +20,9 @@ struct VersionInfo {
     std::string_view desc;
 };
 
-void version(const VersionInfo& info, const std::shared_ptr<Call>& call);
+void version(const VersionInfo& info, Call& call);
 
 /// Answers for a driver without modesetting that has PRIME, syncobjs and timelines.
-void get_cap(const std::shared_ptr<Call>& call);
+[[nodiscard]] Result<void> get_cap(Call& call);
 
 }  // namespace belfry::drm

@@ -40,6 +40,7 @@ struct Board {
     Mmio& mmio;
     std::span<std::byte> shared;  ///< MCU addresses kSharedBase ... kSharedBase + size
     WakeLines& wake_lines;
+    int flush_id_fd;  ///< the page of LATEST_FLUSH_ID, its first word: nobody but the GPU can write it
 };
 
 /// What the GPU does outside of its own memory.

@@ -56,7 +56,15 @@ Gpu::Gpu(const FirmwareConfig& config, Host& host)
           std::align(kBlockAlign, shared_bytes(config), start, room);
           return std::span(static_cast<std::byte*>(start), shared_bytes(config));
       }()),
-      firmware_(config, shared_, *this) {}
+      flush_id_page_(
+          base::make_shared_memory("belfry-flush-id", base::kPageBytes, base::Sharing::read_only).value()),
+      firmware_(config, shared_, *this) {
+    base::store(latest_flush_id(), 1, kRelaxed);
+}
+
+void Gpu::flushed_caches() {
+    base::store(latest_flush_id(), (base::load(latest_flush_id(), kRelaxed) + 1) & kFlushIdMask, kRelaxed);
+}
 
 bool Gpu::step() {
     // Relaxed: only a hint that the exchange below is worth its price; it is looked at again in each step.
@@ -216,7 +224,7 @@ std::uint32_t Gpu::read(Reg address) {
         case Reg::mmu_int_stat:    return mmu_.raw.load(kAcquire) & mmu_.mask.load(kRelaxed);
         case Reg::mcu_control:     return mcu_control_.load(kRelaxed);
         case Reg::mcu_status:      return mcu_status_.load(kAcquire);
-        case Reg::latest_flush_id: return latest_flush_id_.load(kRelaxed) & kFlushIdMask;
+        case Reg::latest_flush_id: return base::load(latest_flush_id(), kRelaxed);
         case Reg::timestamp_lo:    return static_cast<std::uint32_t>(host_.timestamp());
         case Reg::timestamp_hi:    return static_cast<std::uint32_t>(host_.timestamp() >> 32);
         case Reg::cycle_count_lo:  return static_cast<std::uint32_t>(published_cycles_.load(kRelaxed));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/memory.hpp"
 #include "gpu/address_space.hpp"
 #include "gpu/board.hpp"
 #include "gpu/firmware.hpp"
@@ -25,6 +26,8 @@ class Gpu final : public Mmio, private FirmwarePort {
 
     /// The memory at MCU address kSharedBase.
     [[nodiscard]] std::span<std::byte> shared() { return shared_; }
+    /// The page whose first word is LATEST_FLUSH_ID. Whoever has the descriptor can only read it.
+    [[nodiscard]] int flush_id_fd() const { return flush_id_page_.fd.get(); }
 
     /// One bounded piece of work: latched register writes, doorbells, a slice of one stream. True if there is
     /// or may be more to do.
@@ -71,11 +74,15 @@ class Gpu final : public Mmio, private FirmwarePort {
     void wake(std::uint32_t& word, std::uint32_t bitset) override { host_.futex_wake(word, bitset); }
     std::uint64_t timestamp() override { return host_.timestamp(); }
     std::uint64_t cycles() override { return cycles_; }
-    void flushed_caches() override { latest_flush_id_.fetch_add(1, std::memory_order_relaxed); }
+    void flushed_caches() override;
+    [[nodiscard]] std::uint32_t& latest_flush_id() const {
+        return *reinterpret_cast<std::uint32_t*>(flush_id_page_.mapping.data());
+    }
 
     Host& host_;
     std::vector<std::byte> shared_storage_;
     std::span<std::byte> shared_;
+    base::SharedMemory flush_id_page_;
     Firmware firmware_;
     std::array<AddressSpace, kAddressSpaces> spaces_;
 
@@ -85,7 +92,6 @@ class Gpu final : public Mmio, private FirmwarePort {
     Interrupt mmu_;
     std::atomic<std::uint32_t> mcu_control_{kMcuControlDisable};
     std::atomic<std::uint32_t> mcu_status_{kMcuStatusDisabled};
-    std::atomic<std::uint32_t> latest_flush_id_{1};
     std::atomic<std::uint64_t> published_cycles_{0};
     std::array<std::uint32_t, kDoorbells> page_low_{};                 // driver's
     std::array<std::atomic<std::uint64_t>, kDoorbells> page_asked_{};  // host address of the page

@@ -1,11 +1,15 @@
 #include "server/listener.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
@@ -38,6 +42,38 @@ bool answers(const sockaddr_un& address) {
     if (!probe) return true;
     if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return true;
     return errno != ECONNREFUSED && errno != ENOENT;
+}
+
+/// Whether the process is in our user namespace, where its capabilities mean what they say: anybody has all
+/// of them in a namespace of his own.
+bool shares_our_user_namespace(const std::string& process) {
+    struct stat its{};
+    struct stat ours{};
+    return ::stat((process + "/ns/user").c_str(), &its) == 0 && ::stat("/proc/self/ns/user", &ours) == 0 &&
+           its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+}
+
+/// The capabilities of a process, as a mask. All for root and none for others, if they cannot be read.
+std::uint64_t capabilities_of(pid_t pid, uid_t uid) {
+    const std::string process = "/proc/" + std::to_string(pid);
+    if (shares_our_user_namespace(process)) {
+        std::ifstream status(process + "/status");
+        for (std::string word; status >> word;) {
+            std::uint64_t mask = 0;
+            if (word == "CapEff:" && status >> std::hex >> mask) return mask;
+        }
+    }
+    return uid == 0 ? ~std::uint64_t{0} : 0;
+}
+
+/// Who connected, at the time of connecting.
+drm::Opener opener_at(int socket) {
+    ucred peer{};
+    socklen_t length = sizeof peer;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return {};
+    const std::uint64_t capabilities = capabilities_of(peer.pid, peer.uid);
+    const auto has = [capabilities](unsigned capability) { return (capabilities >> capability & 1) != 0; };
+    return {.pid = peer.pid, .uid = peer.uid, .may_nice = has(CAP_SYS_NICE), .may_admin = has(CAP_SYS_ADMIN)};
 }
 
 }  // namespace
@@ -97,6 +133,9 @@ std::expected<ListeningSocket, std::string> ListeningSocket::adopt(base::Fd fd, 
         return because("cannot learn the name of the inherited socket");
     if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0 || ::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0)
         return because("cannot keep the inherited socket");
+    // Once more, so that whoever connects from now on is told our process as its peer, not the one that made
+    // the socket.
+    if (::listen(fd.get(), SOMAXCONN) != 0) return because("cannot listen on the inherited socket");
 
     const std::string path(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
     ListeningSocket socket(std::move(fd), path);
@@ -128,27 +167,30 @@ Listener::Listener(asio::io_context& io, ListeningSocket socket, drm::Node& node
     : Listener(io, std::move(socket), node, std::move(hooks), Limits{}) {}
 
 Listener::Listener(asio::io_context& io, ListeningSocket socket, drm::Node& node, Hooks hooks, Limits limits)
-    : io_(io),
-      socket_(std::move(socket)),
-      acceptor_(io, socket_.fd()),
-      pause_(io),
-      node_(node),
-      hooks_(std::move(hooks)),
-      limits_(limits) {
+    : io_(io), pause_(io), hooks_(std::move(hooks)), limits_(limits) {
     if (!hooks_.before_each) hooks_.before_each = [] {};
     if (!hooks_.after_each) hooks_.after_each = [] {};
     if (!hooks_.on_last_closed) hooks_.on_last_closed = [] {};
+    add_door(std::move(socket), node);
 }
 
 Listener::~Listener() { close_all(); }
 
-void Listener::start() { await_client(); }
+void Listener::add_door(ListeningSocket socket, drm::Node& node) {
+    doors_.emplace_back(io_, std::move(socket), node);
+}
+
+void Listener::start() {
+    for (Door& door : doors_) await_client(door);
+}
 
 void Listener::close_all() {
     if (std::exchange(closed_, true)) return;
     pause_.cancel();
-    [[maybe_unused]] const int still_owned_by_socket = acceptor_.release();
-    socket_.remove_name();
+    for (Door& door : doors_) {
+        [[maybe_unused]] const int still_owned_by_socket = door.acceptor.release();
+        door.socket.remove_name();
+    }
     // A session that ends takes itself out of the list.
     while (!sessions_.empty()) {
         const auto session = sessions_.begin()->second;
@@ -156,34 +198,35 @@ void Listener::close_all() {
     }
 }
 
-void Listener::await_client() {
-    acceptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& failed) {
-        if (failed || closed_) return;
-        hooks_.before_each();
-        client_waits();
-        hooks_.after_each();
-    });
+void Listener::await_client(Door& door) {
+    door.acceptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                             [this, &door](const asio::error_code& failed) {
+                                 if (failed || closed_) return;
+                                 hooks_.before_each();
+                                 client_waits(door);
+                                 hooks_.after_each();
+                             });
 }
 
-void Listener::client_waits() {
-    base::Fd primary(::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+void Listener::client_waits(Door& door) {
+    base::Fd primary(::accept4(door.socket.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!primary) {
         // Gone again (ECONNABORTED) or taken by nobody: look again. Everything else is a lack of descriptors
         // or memory, during which the socket stays readable.
         if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
-            await_client();
+            await_client(door);
             return report_if_last_closed();
         }
         spdlog::warn("cannot accept a client: {}", std::strerror(errno));
-        return pause_accepting();
+        return pause_accepting(door);
     }
     ++accepted_;
-    await_client();
+    await_client(door);
     if (sessions_.size() >= limits_.sessions_max) {
         spdlog::debug("a client was refused: {} sessions already", sessions_.size());
         return;
     }
-    auto file = node_.open({});
+    auto file = door.node.open(opener_at(primary.get()));
     if (!file) {
         spdlog::warn("a client was refused: {}", std::strerror(static_cast<int>(file.error())));
         return report_if_last_closed();
@@ -198,8 +241,8 @@ void Listener::client_waits() {
     session->start();
 }
 
-void Listener::pause_accepting() {
-    paused_ = true;
+void Listener::pause_accepting(Door& door) {
+    door.paused = true;
     pause_.expires_after(std::chrono::milliseconds(100));
     pause_.async_wait([this](const asio::error_code& failed) {
         if (!failed) resume_accepting();  // cancelled: `this` may be gone
@@ -207,9 +250,10 @@ void Listener::pause_accepting() {
 }
 
 void Listener::resume_accepting() {
-    if (closed_ || !std::exchange(paused_, false)) return;
+    if (closed_) return;
     pause_.cancel();
-    await_client();
+    for (Door& door : doors_)
+        if (std::exchange(door.paused, false)) await_client(door);
 }
 
 void Listener::session_ended(Session& session) {
@@ -223,9 +267,11 @@ void Listener::report_if_last_closed() {
     if (accepted_ == 0 || !sessions_.empty()) return;
     // Whoever connected already, say a child whose parent just ended, must not meet a daemon that leaves. Its
     // event comes next; should it be refused then, this is asked again.
-    pollfd backlog{.fd = socket_.fd(), .events = POLLIN, .revents = 0};
-    if (::poll(&backlog, 1, 0) > 0) return;
-    hooks_.on_last_closed();
+    const auto somebody_waits = [](const Door& door) {
+        pollfd backlog{.fd = door.socket.fd(), .events = POLLIN, .revents = 0};
+        return ::poll(&backlog, 1, 0) > 0;
+    };
+    if (std::ranges::none_of(doors_, somebody_waits)) hooks_.on_last_closed();
 }
 
 }  // namespace belfry::server

@@ -1,17 +1,20 @@
-// Listener: where clients connect, and the list of sessions that came of it.
+// Listener: the doors where clients connect, and the list of sessions that came of it.
 //
-// ListeningSocket owns the socket and its name in the file system; Listener owns it and the sessions.
+// Owns    ListeningSocket: the socket and its name in the file system. Listener: its doors, each a socket
+//         that leads to a node of the driver, and the sessions of all of them.
 // Runs    in the driver actor, on the thread of its io_context, which must outlive the Listener. No locks.
-// Called  by belfryd's main, which hands in the driver's node last: then everything below it works.
+// Called  by Server, which starts it last: then everything below it works.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include <sys/types.h>
 
@@ -69,7 +72,8 @@ class Listener {
         std::function<void()> before_each{};
         /// After each event that was handled: the owner rearms its driver timer here.
         std::function<void()> after_each{};
-        /// Nobody is connected any more, nor waits to be accepted; each time. May call close_all().
+        /// Nobody is connected any more, nor waits to be accepted at any door; each time. May call
+        /// close_all().
         std::function<void()> on_last_closed{};
     };
 
@@ -84,13 +88,14 @@ class Listener {
     Listener& operator=(const Listener&) = delete;
     ~Listener();
 
+    /// Before start().
+    void add_door(ListeningSocket socket, drm::Node& node);
     /// Clients that connected before are taken now.
     void start();
-    /// For a clean shutdown: takes nobody any more, removes the socket, ends all sessions (their Files die).
+    /// For a clean shutdown: takes nobody any more, removes the sockets, ends all sessions (their Files die).
     /// on_last_closed is not called. Idempotent.
     void close_all();
 
-    [[nodiscard]] const std::string& path() const { return socket_.path(); }
     [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
     /// Requests of all sessions since the start.
     [[nodiscard]] std::uint64_t requests() const { return requests_; }
@@ -98,24 +103,30 @@ class Listener {
     [[nodiscard]] std::uint64_t accepted() const { return accepted_; }
 
   private:
-    void await_client();
-    void client_waits();
-    void pause_accepting();
+    struct Door {
+        Door(asio::io_context& io, ListeningSocket listening, drm::Node& leads_to)
+            : socket(std::move(listening)), acceptor(io, socket.fd()), node(leads_to) {}
+        ListeningSocket socket;
+        asio::posix::stream_descriptor acceptor;  // borrows the descriptor of socket
+        drm::Node& node;
+        bool paused = false;
+    };
+
+    void await_client(Door& door);
+    void client_waits(Door& door);
+    void pause_accepting(Door& door);
     void resume_accepting();
     void session_ended(Session& session);
     void report_if_last_closed();
 
     asio::io_context& io_;
-    ListeningSocket socket_;
-    asio::posix::stream_descriptor acceptor_;  // borrows the descriptor of socket_
+    std::list<Door> doors_;
     asio::steady_timer pause_;
-    drm::Node& node_;
     Hooks hooks_;
     Limits limits_;
     std::unordered_map<Session*, std::shared_ptr<Session>> sessions_;
     std::uint64_t requests_ = 0;
     std::uint64_t accepted_ = 0;
-    bool paused_ = false;
     bool closed_ = false;
 };
 

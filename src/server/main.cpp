@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -35,9 +36,11 @@ int main(int argc, char** argv) {
     bool is_private = false;
     bool verbose = false;
     server::ServerOptions options;
-    app.add_option("--socket", socket_path,
-                   "Path of the socket to listen on, made with mode 0600 (default: belfry.sock in "
-                   "$XDG_RUNTIME_DIR, in /run/user/UID, or in /tmp/belfry-UID)");
+    app.add_option(
+        "--socket", socket_path,
+        "Path of the socket to listen on, made with mode 0600 (default: belfry.sock in "
+        "$XDG_RUNTIME_DIR, in /run/user/UID, or in /tmp/belfry-UID); PATH.view beside it shows the "
+        "device nodes and their sysfs to 'belfry run'");
     app.add_option("--group-slots", options.firmware.group_slots, "Group slots of the GPU")
         ->check(CLI::Range(1, 16))
         ->capture_default_str();
@@ -55,6 +58,7 @@ int main(int argc, char** argv) {
     spdlog::set_pattern("belfryd: %v");
     spdlog::set_level(verbose ? spdlog::level::info : spdlog::level::warn);
     ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGIO, SIG_IGN);  // see ExportHost
     raise_descriptor_limit();
 
     if (socket_path.empty() && listen_fd < 0) {
@@ -65,6 +69,8 @@ int main(int argc, char** argv) {
         }
         socket_path = *usual;
     }
+    // Clients see the names of the sockets that they are connected to, from other working directories too.
+    if (!socket_path.empty()) socket_path = std::filesystem::absolute(socket_path);
     auto socket = listen_fd >= 0 ? server::ListeningSocket::adopt(
                                        base::Fd(listen_fd),
                                        is_private ? server::ListeningSocket::Name::remove_with_directory

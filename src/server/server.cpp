@@ -1,10 +1,14 @@
 #include "server/server.hpp"
 
+#include <array>
 #include <chrono>
 #include <csignal>
+#include <thread>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
+#include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 
 #include "base/clock.hpp"
@@ -17,20 +21,33 @@ std::expected<std::unique_ptr<Server>, std::string> Server::make(const ServerOpt
     if (!host)
         return std::unexpected(
             "cannot make the eventfds between GPU and driver: is the limit on open files too low?");
-    return std::make_unique<Server>(options, std::move(socket), std::move(*host));
+    auto server = std::make_unique<Server>(options, std::move(socket), std::move(*host));
+    if (auto opened = server->open_doors(); !opened) return std::unexpected(std::move(opened.error()));
+    return server;
 }
 
 Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host)
     : options_(options),
       host_(std::move(host)),
-      exports_(io_),
+      exports_(io_, {.before_each = [this] { enter(); },
+                     .after_each =
+                         [this] {
+                             device_.run_work();
+                             arm_timer();
+                         }}),
       gpu_(options.firmware, *host_),
-      device_({.mmio = gpu_, .shared = gpu_.shared(), .wake_lines = *host_}, exports_),
-      node_(device_, drm::NodeKind::render),
+      device_(
+          {.mmio = gpu_, .shared = gpu_.shared(), .wake_lines = *host_, .flush_id_fd = gpu_.flush_id_fd()},
+          exports_),
+      render_node_(device_, drm::NodeKind::render),
+      primary_node_(device_, drm::NodeKind::primary),
+      sw_sync_node_(device_.exports(), device_.fence_contexts(), device_.timers(),
+                    [this] { device_.run_work(); }),
       interrupt_(io_, host_->interrupt_fd()),
       timer_(io_),
       signals_(io_, SIGTERM, SIGINT),
-      listener_(io_, std::move(socket), node_,
+      path_(socket.path()),
+      listener_(io_, std::move(socket), render_node_,
                 {.before_each = [this] { enter(); },
                  .after_each = [this] { arm_timer(); },
                  .on_last_closed =
@@ -41,7 +58,7 @@ Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique
 Server::~Server() {
     // Files end their groups; the firmware is not waited for, because the GPU's thread ends before its memory
     // goes.
-    listener_.close_all();
+    close_doors();
     thread_.reset();
     interrupt_.release();
 }
@@ -60,11 +77,26 @@ bool Server::run() {
         }
         // Last: whoever connects finds everything below working.
         listener_.start();
-        spdlog::info("serving {} with {} group slots of {} streams", listener_.path(),
-                     device_.firmware().group_slots(), device_.firmware().streams_per_group());
+        spdlog::info("serving {} with {} group slots of {} streams", path_, device_.firmware().group_slots(),
+                     device_.firmware().streams_per_group());
     });
-    io_.run();
+    serve();
     return !failed_;
+}
+
+/// The event loop. Looks for more a while before it sleeps: a program that goes from request to request makes
+/// the next one in less time than it takes to fall asleep and wake up.
+void Server::serve() {
+    constexpr std::uint64_t kSpinNs = 8'000;
+    const bool spins = std::thread::hardware_concurrency() > 1;
+    std::uint64_t last_event_ns = base::monotonic_ns();
+    const auto until_stopped = asio::make_work_guard(io_);
+    while (!io_.stopped()) {
+        const bool found = io_.poll() != 0;
+        if (!found && spins && base::monotonic_ns() - last_event_ns < kSpinNs) continue;
+        if (!found) io_.run_one();
+        last_event_ns = base::monotonic_ns();
+    }
 }
 
 void Server::stop() {
@@ -72,8 +104,29 @@ void Server::stop() {
 }
 
 void Server::shut_down() {
-    listener_.close_all();
+    close_doors();
     io_.stop();
+}
+
+std::expected<void, std::string> Server::open_doors() {
+    if (path_.empty()) return {};  // inherited, and without a name
+    auto view = View::make(path_);
+    if (!view) return std::unexpected(std::move(view.error()));
+    view_.emplace(std::move(*view));
+    const std::array<std::pair<const char*, drm::Node*>, 3> doors{{{View::kRenderNode, &render_node_},
+                                                                   {View::kPrimaryNode, &primary_node_},
+                                                                   {View::kSwSyncNode, &sw_sync_node_}}};
+    for (const auto& [name, node] : doors) {
+        auto socket = ListeningSocket::bind(view_->at(name));
+        if (!socket) return std::unexpected(std::move(socket.error()));
+        listener_.add_door(std::move(*socket), *node);
+    }
+    return {};
+}
+
+void Server::close_doors() {
+    view_.reset();  // first: it may lie in a directory that goes with the socket
+    listener_.close_all();
 }
 
 /// Before each entry into the driver.

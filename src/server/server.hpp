@@ -1,8 +1,8 @@
 // Server: everything that belfryd is made of, put together and taken apart in order.
 //
-// Owns   the GPU and its thread, panthor's device and node, the listener. Runs run() in the driver actor,
-// which is
-//        the calling thread. Called by main, and by tests that want a whole daemon in their process.
+// Owns    the GPU and its thread, panthor's device, the nodes, the view of them, the listener.
+// Runs    run() in the driver actor, which is the calling thread.
+// Called  by main.
 #pragma once
 
 #include <expected>
@@ -17,10 +17,12 @@
 
 #include "drivers/panthor/device.hpp"
 #include "drivers/panthor/file.hpp"
+#include "drm/sw_sync.hpp"
 #include "gpu/gpu.hpp"
 #include "server/export_host.hpp"
 #include "server/gpu_thread.hpp"
 #include "server/listener.hpp"
+#include "server/view.hpp"
 
 namespace belfry::server {
 
@@ -31,7 +33,8 @@ struct ServerOptions {
 
 class Server {
   public:
-    /// The socket is listening already; clients are taken when the firmware is up.
+    /// The socket is listening already and leads to the render node; if it has a name, all nodes get doors in
+    /// the view beside it. Clients are taken when the firmware is up.
     static std::expected<std::unique_ptr<Server>, std::string> make(const ServerOptions& options,
                                                                     ListeningSocket socket);
     Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host);
@@ -44,7 +47,10 @@ class Server {
     void stop();
 
   private:
+    [[nodiscard]] std::expected<void, std::string> open_doors();
+    void serve();
     void shut_down();
+    void close_doors();
     void await_interrupt();
     void await_signal();
     void arm_timer();
@@ -57,13 +63,17 @@ class Server {
     ExportHost exports_;
     gpu::Gpu gpu_;
     panthor::Device device_;
-    panthor::Node node_;
+    panthor::Node render_node_;
+    panthor::Node primary_node_;
+    drm::SwSyncNode sw_sync_node_;
     std::unique_ptr<GpuThread> thread_;
     asio::posix::stream_descriptor interrupt_;  // borrows the host's
     asio::steady_timer timer_;
     std::optional<std::uint64_t> timer_armed_for_;
     asio::signal_set signals_;
+    std::string path_;
     Listener listener_;
+    std::optional<View> view_;
     bool failed_ = false;
 };
 

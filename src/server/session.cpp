@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <span>
 #include <utility>
 #include <vector>
@@ -125,6 +126,9 @@ class Session::Channel : public std::enable_shared_from_this<Channel> {
 
 // ---- ServerCall: a request that the driver answers, now or later
 
+static_assert(drm::Call::kNoDescriptor == uapi::kNoDescriptor &&
+              drm::Call::kClosedDescriptor == uapi::kClosedDescriptor);
+
 class Session::ServerCall final : public drm::Call {
   public:
     ServerCall(uapi::IncomingCall call, const uapi::MessageHeader& header, Session& session, Channel& channel)
@@ -134,6 +138,7 @@ class Session::ServerCall final : public drm::Call {
           header_(header),
           session_(session.weak_from_this()),
           channel_(channel.weak_from_this()) {
+        set_target(call_.take_target());
         session.argument_bytes_ += call_.bytes();
     }
     // A driver may hold on to a call that was cancelled: it counts for as long as its copy exists.
@@ -149,7 +154,12 @@ class Session::ServerCall final : public drm::Call {
         reply.result = result ? 0 : static_cast<std::int32_t>(result.error());
         // The channel's reference may be the last one; complete() is still running.
         const auto self = shared_from_this();
-        channel->answer(reply, call_.reply(result.has_value()), {});
+        std::vector<int> given;
+        if (result) {
+            given.reserve(given_fds().size());
+            std::ranges::transform(given_fds(), std::back_inserter(given), &base::Fd::get);
+        }
+        channel->answer(reply, call_.reply(result.has_value()), given);
     }
 
     uapi::IncomingCall call_;

@@ -17,6 +17,12 @@
 
 namespace belfry::uapi {
 
+/// Which way a field, or the bytes behind a pointer, go, as the program sees it.
+enum class Direction : std::uint8_t { in, out, in_out };
+
+constexpr bool goes_in(Direction direction) { return direction != Direction::out; }
+constexpr bool goes_out(Direction direction) { return direction != Direction::in; }
+
 /// How a field is printed, and what a fuzzer may sensibly put into it.
 enum class FieldKind : std::uint8_t {
     number,
@@ -28,6 +34,7 @@ enum class FieldKind : std::uint8_t {
     pointer,     ///< of the program
     obj_array,   ///< drm_panthor_obj_array, 16 bytes
     descriptor,  ///< s32 file descriptor, -1 for none
+    text,        ///< characters, up to a NUL if there is one
     padding,     ///< any width
 };
 
@@ -36,19 +43,16 @@ struct Field {
     std::uint16_t offset;
     std::uint16_t width;  ///< bytes
     FieldKind kind;
+    Direction direction = Direction::in;  ///< out: the driver fills it in, and does not look at it
 };
-
-/// Which way the bytes behind a pointer go, as the program sees it.
-enum class Direction : std::uint8_t { in, out, in_out };
-
-constexpr bool goes_in(Direction direction) { return direction != Direction::out; }
-constexpr bool goes_out(Direction direction) { return direction != Direction::in; }
 
 enum class AttachmentKind : std::uint8_t {
     obj_array,  ///< drm_panthor_obj_array: elements may be longer or shorter than ours
     array,      ///< elements of fixed size
     object,     ///< bytes whose number the program gives; a null pointer is a question for that number
     string,     ///< bytes out; the length comes back as the full length, whatever the room
+    text,       ///< bytes in; more than count_max are not looked at, as the handler refuses the count
+    c_string,   ///< bytes in up to a NUL or count_max; without a count in the struct
 };
 
 struct StructLayout;
@@ -60,11 +64,11 @@ struct Attachment {
     Direction direction;
     std::uint16_t pointer_offset;  ///< of the u64 user pointer (obj_array: of the obj_array)
     std::uint16_t count_offset;    ///< of the number of elements
-    std::uint8_t count_width;      ///< 4 or 8 bytes
+    std::uint8_t count_width;      ///< 4 or 8 bytes; 0: there is none
     bool optional;                 ///< a null pointer means "none" to the handler, and is kept
-    std::uint32_t element_bytes;   ///< ours; 1 for objects and strings
+    std::uint32_t element_bytes;   ///< ours; 1 for objects, strings and text
     std::uint32_t stride_min;      ///< obj_array: EINVAL below
-    std::uint64_t count_max;       ///< obj_array: EINVAL above
+    std::uint64_t count_max;       ///< obj_array: EINVAL above; array out: room beyond it is not carried
     FieldKind element_kind;        ///< what one element is, if it is no struct
     const StructLayout* element;   ///< what one element is, if it is a struct
 };
@@ -93,13 +97,16 @@ struct Ioctl {
     std::span<const DescriptorField> descriptors;  ///< in the order in which they travel
     /// A request to a sync file or a dma-buf: the descriptor that it is made on travels first.
     bool target = false;
+    /// The request's argument is not the address of the struct, but the struct itself: one pointer.
+    bool by_value = false;
 };
 
-/// All rows, ordered by number.
+/// All rows, ordered by type and number.
 std::span<const Ioctl> ioctls();
 
-/// The row for a request of any size. ENOTTY: not a request to a DRM file, sync file, dma-buf or sw_sync
-/// timeline at all, or one that a file which is not a DRM file does not know; EINVAL: no such DRM request.
+/// The row for a request: to a DRM file of any size and direction, to others exactly. ENOTTY: not a request
+/// to a DRM file, sync file, dma-buf or sw_sync timeline at all, or one that a file which is not a DRM file
+/// does not know; EINVAL: no such DRM request.
 base::Result<const Ioctl*> find_ioctl(std::uint32_t request);
 
 /// The bytes of the program's struct that are read before, and written after, a request: what its own size
@@ -128,7 +135,7 @@ inline constexpr std::uint64_t kOutRoomMax = 4096;
 /// ENOMEM: beyond kPayloadBytesMax. `object` must be as long as that layout.
 base::Result<Extent> extent_of(const Attachment& attachment, std::span<const std::byte> object);
 
-/// Whether `field` of the argument struct `object` names a descriptor. A -1 means none.
-bool descriptor_present(const DescriptorField& field, std::span<const std::byte> object);
+/// Whether a request with the argument struct `object` looks at the in field `field`, whatever is there.
+bool descriptor_meant(const DescriptorField& field, std::span<const std::byte> object);
 
 }  // namespace belfry::uapi

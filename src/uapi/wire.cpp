@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <linux/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/check.hpp"
+#include "belfry/uapi/drm.h"
 #include "belfry/uapi/panthor_drm.h"
 
 namespace belfry::uapi {
@@ -249,9 +251,10 @@ class Normalised {
         std::ranges::copy(bytes.first(std::min(bytes_, bytes.size())), copy_.begin());
     }
     [[nodiscard]] std::span<const std::byte> get() const { return std::span(copy_).first(bytes_); }
+    [[nodiscard]] std::span<std::byte> get() { return std::span(copy_).first(bytes_); }
 
   private:
-    std::array<std::byte, 128> copy_{};
+    std::array<std::byte, 256> copy_{};
     std::size_t bytes_;
 };
 
@@ -279,7 +282,10 @@ class Flattener {
                 if (out_.reply_bytes > kPayloadBytesMax) return fail(Errno::no_memory);
             }
             if (goes_in(attachment.direction)) {
-                if (const auto copied = elements(attachment, *extent); !copied) return copied;
+                const auto copied = attachment.kind == AttachmentKind::c_string
+                                        ? c_string(*extent)
+                                        : elements(attachment, *extent);
+                if (!copied) return copied;
             }
         }
         return {};
@@ -301,14 +307,27 @@ class Flattener {
         return {};
     }
 
+    /// With its NUL, which ends it on the wire; without if it is longer than the handler will take.
+    Result<void> c_string(const Extent& extent) {
+        for (std::uint64_t i = 0; i < extent.count; ++i) {
+            std::byte character{};  // one by one: nobody says what lies behind the NUL
+            if (!read_user(memory_, &character, extent.pointer + i, 1)) return fail(Errno::fault);
+            out_.payload.push_back(character);
+            if (character == std::byte{}) break;
+        }
+        return {};
+    }
+
     Outgoing& out_;
     const UserMemory& memory_;
 };
 
+bool is_open(int fd) { return fd >= 0 && ::fcntl(fd, F_GETFD) >= 0; }
+
 }  // namespace
 
 Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, const UserMemory& memory,
-                     [[maybe_unused]] int target) {
+                     int target) {
     const auto ioctl = find_ioctl(request);
     if (!ioctl) return std::unexpected(ioctl.error());
     const StructLayout& layout = *(*ioctl)->layout;
@@ -316,27 +335,64 @@ Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, con
     out.request = request;
     out.payload.assign(layout.bytes, std::byte{});
     out.fds.clear();
+    out.numbers.clear();
     out.copy_back.clear();
     out.reply_bytes = layout.bytes;
 
-    const std::size_t bytes = std::min(bytes_in(request, **ioctl), layout.bytes);
-    if (!read_user(memory, out.payload.data(), reinterpret_cast<std::uint64_t>(args), bytes))
-        return fail(Errno::fault);
-    if (const auto flat = Flattener(out, memory).attachments_of(layout, Normalised(layout, out.payload));
-        !flat)
-        return flat;
+    if ((*ioctl)->target) {
+        if (!is_open(target)) return fail(Errno::bad_fd);
+        out.fds.push_back(target);
+    }
+    if ((*ioctl)->by_value) {
+        write_at<std::uint64_t>(out.payload, 0, reinterpret_cast<std::uint64_t>(args));
+    } else {
+        const std::size_t bytes = std::min(bytes_in(request, **ioctl), layout.bytes);
+        if (!read_user(memory, out.payload.data(), reinterpret_cast<std::uint64_t>(args), bytes))
+            return fail(Errno::fault);
+    }
+    if (!layout.attachments.empty()) {
+        const auto flat = Flattener(out, memory).attachments_of(layout, Normalised(layout, out.payload));
+        if (!flat) return flat;
+    }
 
     for (const DescriptorField& field : (*ioctl)->descriptors) {
-        if (!descriptor_present(field, out.payload)) continue;
         const auto fd = read_at<std::int32_t>(out.payload, field.offset);
-        if (::fcntl(fd, F_GETFD) < 0) return fail(Errno::bad_fd);
-        out.fds.push_back(fd);
+        out.numbers.push_back(fd);
+        if (!descriptor_meant(field, out.payload) || fd < 0) continue;
+        if (is_open(fd))
+            out.fds.push_back(fd);
+        else
+            write_at<std::int32_t>(out.payload, field.offset, kClosedDescriptor);
     }
     return {};
 }
 
+namespace {
+
+/// What a successful reply gives the program: takes them out of `fds` and puts their numbers into `object`.
+/// EPROTO if the reply names one that did not come.
+Result<std::vector<base::Fd>> take_given(const Outgoing& out, std::span<std::byte> object,
+                                         std::span<base::Fd> fds) {
+    std::vector<base::Fd> given;
+    for (const DescriptorField& field : out.ioctl->descriptors) {
+        if (field.direction != Direction::out) continue;
+        const auto index = read_at<std::int32_t>(object, field.offset);
+        if (index < 0 || static_cast<std::size_t>(index) >= fds.size()) return fail(Errno::protocol);
+        base::Fd fd = std::move(fds[static_cast<std::size_t>(index)]);
+        if (!fd) return fail(Errno::protocol);  // named twice
+        const bool inherited =
+            field.flag != 0 && (read_at<std::uint32_t>(object, field.flags_offset) & field.flag) == 0;
+        if (inherited && ::fcntl(fd.get(), F_SETFD, 0) != 0) return base::last_error();
+        write_at<std::int32_t>(object, field.offset, fd.get());
+        given.push_back(std::move(fd));
+    }
+    return given;
+}
+
+}  // namespace
+
 Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span<const std::byte> payload,
-                             [[maybe_unused]] std::span<base::Fd> fds, void* args, const UserMemory& memory) {
+                             std::span<base::Fd> fds, void* args, const UserMemory& memory) {
     const StructLayout& layout = *out.ioctl->layout;
     if (result < 0 || result > 4095) return fail(Errno::protocol);
     const std::uint64_t expected = result == 0 ? out.reply_bytes : layout.bytes;
@@ -344,9 +400,23 @@ Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span
     if (payload.size() != expected && (result == 0 || !payload.empty())) return fail(Errno::protocol);
 
     bool copied = true;
-    if (!payload.empty()) {
-        const std::size_t bytes = std::min(bytes_out(out.request, *out.ioctl), layout.bytes);
-        copied = write_user(memory, reinterpret_cast<std::uint64_t>(args), payload.data(), bytes);
+    std::vector<base::Fd> given;
+    // Only DRM copies the struct of a request that failed.
+    if (!payload.empty() && (result == 0 || _IOC_TYPE(out.request) == BELFRY_DRM_IOCTL_BASE)) {
+        Normalised object(layout, payload);
+        for (std::size_t i = 0; i < out.numbers.size(); ++i) {
+            const DescriptorField& field = out.ioctl->descriptors[i];
+            if (field.direction == Direction::in || result != 0)
+                write_at<std::int32_t>(object.get(), field.offset, out.numbers[i]);
+        }
+        if (result == 0 && !out.numbers.empty()) {
+            auto taken = take_given(out, object.get(), fds);
+            if (!taken) return std::unexpected(taken.error());
+            given = std::move(*taken);
+        }
+        const std::size_t bytes =
+            out.ioctl->by_value ? 0 : std::min(bytes_out(out.request, *out.ioctl), layout.bytes);
+        copied = write_user(memory, reinterpret_cast<std::uint64_t>(args), object.get().data(), bytes);
     }
     if (result == 0) {
         std::size_t at = layout.bytes;
@@ -358,7 +428,13 @@ Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span
                 const auto length = read_at<std::uint64_t>(payload, attachment->count_offset);
                 copied &= write_user(memory, extent.pointer, from, std::min(extent.our_bytes, length));
             } else if (extent.stride == attachment->element_bytes) {
-                copied &= write_user(memory, extent.pointer, from, extent.our_bytes);
+                std::uint64_t filled = extent.our_bytes;
+                if (attachment->kind == AttachmentKind::array) {
+                    // The driver may say that it filled fewer than there was room for.
+                    const auto count = read_at<std::uint32_t>(payload, attachment->count_offset);
+                    filled = std::min(filled, std::uint64_t{count} * attachment->element_bytes);
+                }
+                copied &= write_user(memory, extent.pointer, from, filled);
                 constexpr std::array<std::byte, 4096> kZeros{};
                 for (std::uint64_t done = 0; copied && done < extent.tail; done += kZeros.size())
                     copied &= write_user(memory, extent.pointer + extent.our_bytes + done, kZeros.data(),
@@ -374,6 +450,8 @@ Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span
     }
     if (!copied) return fail(Errno::fault);
     if (result != 0) return fail(static_cast<Errno>(result));
+    for (base::Fd& fd : given) [[maybe_unused]]
+        const int programs = fd.release();  // its number is in the program's struct
     return {};
 }
 
@@ -444,6 +522,7 @@ class IncomingCall::Parser {
 
     /// Copies the elements into the buffer, each at our length.
     Result<std::size_t> copy(const Attachment& attachment, const Extent& extent) {
+        if (attachment.kind == AttachmentKind::c_string) return c_string(extent);
         const auto source = take(goes_in(attachment.direction) ? extent.bytes : 0);
         if (!source) return std::unexpected(source.error());
         const auto at = append(extent.our_bytes);
@@ -468,6 +547,20 @@ class IncomingCall::Parser {
         return at;
     }
 
+    /// Up to its NUL, or as much as may come; with a NUL in any case.
+    Result<std::size_t> c_string(const Extent& extent) {
+        const auto longest = rest_.first(std::min<std::uint64_t>(rest_.size(), extent.count));
+        const auto length =
+            static_cast<std::size_t>(std::ranges::find(longest, std::byte{}) - longest.begin());
+        if (length == longest.size() && length < extent.count) return fail(Errno::protocol);
+        const auto at = append(length + 1);
+        if (!at) return at;
+        const auto source = take(std::min<std::uint64_t>(length + 1, extent.count));
+        if (!source) return std::unexpected(source.error());
+        std::memcpy(call_.buffer_.data() + *at, source->data(), length);
+        return at;
+    }
+
     /// Makes the struct at `at` point to the copy, and remembers what was there.
     void point(const Attachment& attachment, std::size_t at, const Extent& extent, std::size_t target) {
         std::size_t pointer = at + attachment.pointer_offset;
@@ -480,6 +573,9 @@ class IncomingCall::Parser {
         // The length that a handler sees is room that exists.
         if (attachment.kind == AttachmentKind::string && extent.present)
             write_at<std::uint64_t>(call_.buffer_, at + attachment.count_offset, extent.count);
+        if (attachment.kind == AttachmentKind::array && attachment.direction == Direction::out)
+            write_at<std::uint32_t>(call_.buffer_, at + attachment.count_offset,
+                                    static_cast<std::uint32_t>(extent.count));
         if (attachment.kind == AttachmentKind::object && extent.tail != 0) {
             remember<std::uint32_t>(at + attachment.count_offset);
             write_at<std::uint32_t>(call_.buffer_, at + attachment.count_offset,
@@ -490,14 +586,22 @@ class IncomingCall::Parser {
     }
 
     Result<void> descriptors() {
+        if (call_.ioctl_->target) {
+            if (call_.fds_.empty()) return fail(Errno::protocol);
+            call_.target_ = std::move(call_.fds_.front());
+            call_.fds_.erase(call_.fds_.begin());
+        }
         std::size_t next = 0;
         for (const DescriptorField& field : call_.ioctl_->descriptors) {
-            std::int32_t index = -1;
-            if (descriptor_present(field, call_.args())) {
-                if (next == call_.fds_.size()) return fail(Errno::protocol);
-                index = static_cast<std::int32_t>(next++);
+            std::int32_t index = kNoDescriptor;
+            if (descriptor_meant(field, call_.args())) {
+                const auto number = read_at<std::int32_t>(call_.args(), field.offset);
+                if (number == kClosedDescriptor) index = kClosedDescriptor;
+                if (number >= 0) {
+                    if (next == call_.fds_.size()) return fail(Errno::protocol);
+                    index = static_cast<std::int32_t>(next++);
+                }
             }
-            remember<std::uint32_t>(field.offset);
             write_at<std::int32_t>(call_.buffer_, field.offset, index);
         }
         if (next != call_.fds_.size()) return fail(Errno::protocol);

@@ -9,9 +9,11 @@
 //            depth first: all elements of an array, at the program's stride, then what these elements point
 //            to
 //   reply    the struct; on success then each attachment that goes out, elements at our stride
-// Pointers and descriptor numbers in it are the program's own, and mean nothing to the receiver but "there"
-// or "not there". Descriptors travel as ancillary data in the order of the table. A payload that is too long
-// for a packet lies in a sealed memfd, which is then the last descriptor.
+// Pointers and descriptor numbers in a request are the program's own, and mean nothing to the receiver but
+// "there" or "not there"; a descriptor that is not open is kClosedDescriptor. Descriptors travel as ancillary
+// data: the target, if the request has one, then those of the struct in the order of the table. A reply names
+// what it gives by index. A payload that is too long for a packet lies in a sealed memfd, which is then the
+// last descriptor.
 //
 // The two ends are always of one version of Belfry (version in the header), yet neither trusts the other: the
 // server takes nothing for granted at all, and the client bounds what it copies by what it asked for.
@@ -77,6 +79,11 @@ inline constexpr std::size_t kInlinePayloadMax = 64U << 10;
 /// Descriptors a message, without the one that holds the payload.
 inline constexpr std::size_t kMessageFdsMax = 16;
 
+/// Descriptor fields of requests: none was given (on the wire any other negative number), and one that is not
+/// open. drm::Call has the same.
+inline constexpr std::int32_t kNoDescriptor = -1;
+inline constexpr std::int32_t kClosedDescriptor = -2;
+
 /// Room for one received message at a time; keeps its memory for the next.
 class MessageBuffer {
   public:
@@ -125,14 +132,15 @@ struct Outgoing {
     const Ioctl* ioctl = nullptr;
     std::uint32_t request = 0;
     std::vector<std::byte> payload;
-    std::vector<int> fds;  ///< the program's; borrowed. First the target, if the request has one
+    std::vector<int> fds;               ///< the program's; borrowed. First the target, if the request has one
+    std::vector<std::int32_t> numbers;  ///< what each descriptor field of the struct held
     std::vector<CopyBack> copy_back;
     std::uint64_t reply_bytes = 0;  ///< of a successful reply
 };
 
 /// Flattens one request; `out` is overwritten and may be used again. The errors are those that the kernel
-/// gives before a driver sees the request: ENOTTY, EINVAL, EFAULT, ENOMEM, and EBADF for a descriptor that is
-/// not open.
+/// gives before a driver sees the request: ENOTTY, EINVAL, EFAULT, ENOMEM, and EBADF for a target that is not
+/// open. What a handler says to other descriptors that are not open is its own affair.
 ///
 /// `target`: what the program made the request on, for requests to a sync file or a dma-buf (Ioctl::target);
 /// not looked at for others.
@@ -143,8 +151,8 @@ Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out,
 /// EFAULT if the copy failed, EPROTO if the reply does not fit the request. As in the kernel, the struct is
 /// copied even if the request failed, arrays only if it did not.
 ///
-/// `fds` came with the reply: those that the program gets are taken, and their numbers are in its struct;
-/// on failure none is.
+/// `fds` came with the reply: those that the program gets are the program's from now on, and their numbers
+/// are in its struct; on failure none is, and those that were taken are closed.
 Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span<const std::byte> payload,
                              std::span<base::Fd> fds, void* args, const UserMemory& memory = kPlainMemory);
 
@@ -154,8 +162,9 @@ Result<void> unmarshal_reply(const Outgoing& out, std::int32_t result, std::span
 ///
 /// Made of bytes of a hostile client. Within the buffer: the struct; arrays with their elements at our
 /// stride, and the obj_array's stride says so; user pointers replaced by addresses in the buffer (null where
-/// there is nothing); descriptor fields replaced by indices into fds(), or -1. Out arrays are there too,
-/// zeroed.
+/// there is nothing); descriptor fields that go in replaced by indices into take_fds(), kNoDescriptor or
+/// kClosedDescriptor, those that go out by kNoDescriptor. Out arrays are there too, zeroed. C strings end
+/// with a NUL even if they were cut off.
 class IncomingCall {
   public:
     /// EPROTO: no client of ours sends that. Else an errno for the program: ENOTTY, EINVAL, E2BIG, ENOMEM.
@@ -166,11 +175,13 @@ class IncomingCall {
     /// The argument struct. Stays where it is when the IncomingCall is moved.
     [[nodiscard]] std::span<std::byte> args() { return std::span(buffer_).first(ioctl_->layout->bytes); }
     [[nodiscard]] std::vector<base::Fd> take_fds() { return std::move(fds_); }
+    /// What the request was made on (Ioctl::target), else empty.
+    [[nodiscard]] base::Fd take_target() { return std::move(target_); }
     /// What it occupies.
     [[nodiscard]] std::size_t bytes() const { return buffer_.size(); }
 
-    /// The reply's payload: the struct with the program's pointers and descriptors again, and on success what
-    /// goes out. Sizes are those of the request, whatever a handler wrote into counts.
+    /// The reply's payload: the struct with the program's pointers again, and on success what goes out. Sizes
+    /// are those of the request, whatever a handler wrote into counts.
     [[nodiscard]] std::vector<std::byte> reply(bool success) const;
 
   private:
@@ -187,6 +198,7 @@ class IncomingCall {
     const Ioctl* ioctl_ = nullptr;
     std::vector<std::byte> buffer_;
     std::vector<base::Fd> fds_;
+    base::Fd target_;
     std::vector<Original> originals_;
     std::vector<Range> outs_;
 };

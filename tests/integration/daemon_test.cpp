@@ -1,11 +1,17 @@
 // belfryd as a process: its socket, its beginning and its end.
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
+#include "belfry/uapi/drm.h"
+#include "belfry/uapi/sw_sync.h"
 #include "daemon_rig.hpp"
 
 namespace belfry {
@@ -115,6 +121,108 @@ TEST(DaemonOptions, TheGpuHasTheSlotsAndStreamsThatWereAskedFor) {
     EXPECT_EQ(info.streams_per_group, 5U);
 }
 
+// ---- What it shows to programs in place of /dev and /sys
+
+class DaemonView : public DaemonTest {
+  protected:
+    [[nodiscard]] std::string view() const { return daemon.socket() + ".view"; }
+    [[nodiscard]] std::string at(const std::string& name) const { return view() + "/" + name; }
+    [[nodiscard]] std::unique_ptr<client::SocketTransport> connect(const std::string& name) const {
+        return must(client::SocketTransport::connect(at(name)));
+    }
+    /// 0, or the errno of it.
+    static int set_master(client::Transport& file) {
+        const auto done = file.ioctl(DRM_IOCTL_SET_MASTER, nullptr);
+        return done ? 0 : static_cast<int>(done.error());
+    }
+};
+
+TEST_F(DaemonView, HasAListeningSocketForEachNodeForItsOwnerOnly) {
+    for (const char* const node : {"dev/dri/card0", "dev/dri/renderD128", "dev/sw_sync"}) {
+        struct stat status{};
+        ASSERT_EQ(::lstat(at(node).c_str(), &status), 0) << node;
+        EXPECT_EQ(status.st_mode, S_IFSOCK | 0600U) << node;
+        const auto file = connect(node);
+        sockaddr_un name{};
+        socklen_t length = sizeof name;
+        ASSERT_EQ(::getpeername(file->fd(), reinterpret_cast<sockaddr*>(&name), &length), 0);
+        EXPECT_EQ(name.sun_path, at(node)) << "by which a program that inherits it knows the node";
+    }
+    struct stat status{};
+    ASSERT_EQ(::lstat(view().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode, S_IFDIR | 0700U);
+}
+
+TEST_F(DaemonView, HasTheSysfsOfBothMinorsOfOnePlatformDevice) {
+    const auto device = std::filesystem::canonical(at("sys/devices/platform/fb000000.gpu"));
+    for (const auto& [number, node] : {std::pair("226:0", "card0"), std::pair("226:128", "renderD128")}) {
+        const auto minor = std::filesystem::canonical(at("sys/dev/char/") + number);
+        EXPECT_EQ(minor, device / "drm" / node);
+        EXPECT_EQ(std::filesystem::canonical(at("sys/class/drm/") + node), minor);
+        EXPECT_EQ(std::filesystem::canonical(minor / "device"), device);
+        EXPECT_EQ(std::filesystem::canonical(minor / "subsystem"),
+                  std::filesystem::canonical(at("sys/class/drm")));
+        EXPECT_EQ(read_file(minor / "dev"), std::string(number) + "\n");
+        expect_mentions(read_file(minor / "uevent"),
+                        {"MAJOR=226\n", "MINOR=" + std::string(number).substr(4) + "\n",
+                         std::string("DEVNAME=dri/") + node + "\n", "DEVTYPE=drm_minor\n"});
+    }
+    EXPECT_EQ(std::filesystem::read_symlink(device / "subsystem").filename(), "platform");
+    EXPECT_TRUE(std::filesystem::is_directory(device / "subsystem"));
+    EXPECT_EQ(std::filesystem::canonical(device / "driver").filename(), "panthor");
+    expect_mentions(read_file(device / "uevent"),
+                    {"DRIVER=panthor\n", "OF_FULLNAME=/gpu@fb000000\n", "OF_COMPATIBLE_N=2\n"});
+}
+
+TEST_F(DaemonView, LeadsToARenderNodeAPrimaryNodeAndTimelines) {
+    const auto primary = connect("dev/dri/card0");
+    const auto render = connect("dev/dri/renderD128");
+    const auto timeline = connect("dev/sw_sync");
+    EXPECT_EQ(set_master(*render), EACCES);
+    EXPECT_EQ(set_master(*primary), 0);
+    std::uint32_t steps = 1;
+    EXPECT_TRUE(timeline->ioctl(SW_SYNC_IOC_INC, &steps));
+    EXPECT_EQ(must(daemon.open().load()).files, 3U) << "of the GPU: two of the view's and this one";
+}
+
+TEST_F(DaemonView, IsGoneAfterwards) {
+    const auto primary = connect("dev/dri/card0");
+    daemon.stop();
+    EXPECT_FALSE(std::filesystem::exists(view()));
+    EXPECT_EQ(set_master(*primary), ENODEV);
+}
+
+TEST_F(DaemonView, ThatADaemonLeftBehindIsReplaced) {
+    daemon.kill();
+    ASSERT_TRUE(std::filesystem::exists(at("dev/dri/card0"))) << "nobody was left to remove it";
+    std::filesystem::remove(at("sys/class/drm/card0"));
+    write_file(at("sys/of-another-version"), "");
+    const Daemon next(daemon.socket());
+    EXPECT_TRUE(std::filesystem::exists(at("sys/class/drm/card0")));
+    EXPECT_FALSE(std::filesystem::exists(at("sys/of-another-version")));
+    EXPECT_EQ(set_master(*connect("dev/dri/card0")), 0);
+}
+
+TEST_F(DaemonView, NeverReplacesADirectoryOfTheUsers) {
+    const std::string precious = (directory / "other.view") + "/file";
+    std::filesystem::create_directory(directory / "other.view");
+    write_file(precious, "content");
+    const Outcome outcome = run({bin("belfryd"), "--socket", directory / "other"});
+    EXPECT_EQ(outcome.exit_code, EXIT_FAILURE);
+    expect_mentions(outcome.err, {directory / "other.view", "was not made by belfryd"});
+    EXPECT_EQ(read_file(precious), "content");
+    EXPECT_FALSE(std::filesystem::exists(directory / "other"));
+}
+
+TEST_F(DaemonView, WhoseNamesAreTooLongForSocketsIsAnErrorSayingSo) {
+    const std::string path = directory / std::string(70, 'x');
+    const Outcome outcome = run({bin("belfryd"), "--socket", path});
+    EXPECT_EQ(outcome.exit_code, EXIT_FAILURE);
+    expect_mentions(outcome.err, {path + ".view/dev/dri/renderD128", "too long", "107"});
+    EXPECT_FALSE(std::filesystem::exists(path)) << "it leaves nothing behind";
+    EXPECT_FALSE(std::filesystem::exists(path + ".view"));
+}
+
 // ---- A daemon of one's own
 
 /// In an environment where no daemon runs, and where the one that is started leaves its process id in a file.
@@ -214,6 +322,34 @@ TEST_F(PrivateDaemon, IsSharedByThoseWhoHaveItsSocketInTheEnvironmentUntilTheLas
     end.add();
     second.finish();
     EXPECT_TRUE(await_exit(its.get()));
+}
+
+TEST_F(PrivateDaemon, EndsWithTheLastClientAtWhicheverNode) {
+    for (const char* const node : {"dev/dri/card0", "dev/dri/renderD128", "dev/sw_sync"}) {
+        Counter serves;
+        Counter end;
+        Child program([&] {
+            enter();
+            std::unique_ptr<client::SocketTransport> last;
+            {
+                const Device device = must(Device::open());
+                must(device.load());
+                last = must(client::SocketTransport::connect(device.socket_path() + ".view/" + node));
+            }
+            // Answered by the daemon, whatever the answer is.
+            const auto answer = last->ioctl(DRM_IOCTL_SET_MASTER, nullptr);
+            require(answer || answer.error() != base::Errno::no_device, "the daemon ended too early");
+            serves.add();
+            end.await(1);
+        });
+        serves.await(1);
+        const base::Fd its = pidfd();
+        ASSERT_TRUE(its);
+        end.add();
+        program.finish();
+        EXPECT_TRUE(await_exit(its.get())) << node;
+        EXPECT_TRUE(std::filesystem::is_empty(runtime())) << node << ": something is left behind";
+    }
 }
 
 TEST_F(PrivateDaemon, IsNeverStartedInPlaceOfASocketThatWasAskedForAndDoesNotAnswer) {

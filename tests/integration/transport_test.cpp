@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <future>
@@ -27,6 +29,7 @@
 #include <gtest/gtest.h>
 #include <linux/ioctl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -41,6 +44,8 @@
 #include "base/memory.hpp"
 #include "belfry/uapi/drm.h"
 #include "belfry/uapi/panthor_drm.h"
+#include "belfry/uapi/sync_file.h"
+#include "client/channels.hpp"
 #include "client/daemon.hpp"
 #include "server/listener.hpp"
 
@@ -116,6 +121,29 @@ class FakeFile final : public drm::File {
             });
             journal_.note("waiting");
             return;
+        } else if (is(DRM_IOCTL_PRIME_HANDLE_TO_FD)) {
+            // The write end of a pipe whose read end tells of the program's last copy of it.
+            auto& args = call->args<drm_prime_handle>();
+            std::array<int, 2> pipe{};
+            EXPECT_EQ(::pipe2(pipe.data(), O_CLOEXEC | O_NONBLOCK), 0);
+            read_end_ = Fd(pipe[0]);
+            args.fd = call->give_fd(Fd(pipe[1]));
+            if (args.handle == 0) return call->complete(std::unexpected(Errno::no_entry));
+        } else if (is(DRM_IOCTL_PRIME_FD_TO_HANDLE)) {
+            // Says what came, in a number.
+            auto& args = call->args<drm_prime_handle>();
+            const Fd fd = call->take_fd(args.fd);
+            args.handle = fd ? 1000U : static_cast<std::uint32_t>(-args.fd);
+        } else if (is(SYNC_IOC_MERGE)) {
+            auto& args = call->args<sync_merge_data>();
+            base::ring_eventfd(call->target().get());
+            args.fence = call->give_fd(call->take_fd(args.fd2));
+        } else if (is(DRM_IOCTL_PANTHOR_BO_SET_LABEL)) {
+            const auto& args = call->args<drm_panthor_bo_set_label>();
+            const auto* const label = reinterpret_cast<const char*>(args.label);
+            journal_.note(label == nullptr ? "no label" : "label '" + std::string(label) + "'");
+        } else if (is(DRM_IOCTL_DROP_MASTER) || _IOC_NR(call->request()) == 0xa0) {
+            return call->complete(std::unexpected(Errno::access));
         } else if (is(DRM_IOCTL_SYNCOBJ_SIGNAL)) {
             for (const auto& kept : std::exchange(kept_, {})) kept->complete({});
         } else {
@@ -160,6 +188,7 @@ class FakeFile final : public drm::File {
     base::SharedMemory memory_;
     base::SharedMemory output_;
     std::vector<std::shared_ptr<drm::Call>> kept_;
+    Fd read_end_;
 };
 
 class FakeNode final : public drm::Node {
@@ -287,6 +316,149 @@ TEST_F(TransportTest, WhatTheDriverWritesIntoAnArrayAndDescriptorsThatItGetsAreT
     EXPECT_EQ(create.queues.array, address(queues.data()));
     std::uint64_t count = 0;
     EXPECT_EQ(::read(eventfd.get(), &count, sizeof count), 8);
+}
+
+TEST_F(TransportTest, ADescriptorThatTheDriverGivesIsTheProgramsOwn) {
+    const auto client = server.connect();
+    for (const std::uint32_t flags : {0U, DRM_CLOEXEC}) {
+        drm_prime_handle prime{.handle = 1, .flags = flags, .fd = -1};
+        ASSERT_TRUE(client->ioctl(DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
+        const Fd fd(prime.fd);
+        EXPECT_EQ(::fcntl(prime.fd, F_GETFD), flags != 0 ? FD_CLOEXEC : 0);
+        EXPECT_EQ(::write(prime.fd, "x", 1), 1);
+    }
+}
+
+/// How many descriptors this process has; those of the server's threads are among them.
+std::size_t open_descriptors() {
+    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
+}
+
+TEST_F(TransportTest, ADescriptorOfARequestThatFailedOrWhoseStructCannotBeWrittenIsLeftNowhere) {
+    constexpr UserMemory kReadOnly{
+        .read = [](void* to, const void* user,
+                   std::size_t bytes) { return std::memcpy(to, user, bytes) == to; },
+        .write = [](void*, const void*, std::size_t) { return false; }};
+    const auto client = SocketTransport::connect(directory / "socket", kReadOnly).value();
+    drm_prime_handle prime{.handle = 1, .flags = DRM_CLOEXEC, .fd = 77};
+    // The first makes the channel and the fake's pipe; from then on the number stays the same.
+    EXPECT_EQ(client->ioctl(DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime).error(), Errno::fault);
+    const auto settled = [&] { return server.ask([](server::Listener&) { return open_descriptors(); }); };
+    const std::size_t before = settled();
+    EXPECT_EQ(client->ioctl(DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime).error(), Errno::fault);
+    EXPECT_EQ(settled(), before);
+    prime.handle = 0;
+    EXPECT_FALSE(client->ioctl(DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
+    EXPECT_EQ(settled(), before);
+    EXPECT_EQ(prime.fd, 77);
+}
+
+TEST_F(TransportTest, ADescriptorThatIsNotOpenReachesTheDriverAsSuch) {
+    const auto client = server.connect();
+    const Fd eventfd = base::make_eventfd().value();
+    const auto seen = [&](int fd) {
+        drm_prime_handle prime{.handle = 0, .flags = 0, .fd = fd};
+        EXPECT_TRUE(client->ioctl(DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime));
+        EXPECT_EQ(prime.fd, fd);
+        return prime.handle;
+    };
+    EXPECT_EQ(seen(eventfd.get()), 1000U);
+    EXPECT_EQ(seen(-1), 1U);
+    EXPECT_EQ(seen(-1000), 1U);
+    EXPECT_EQ(seen(1'000'000), 2U);
+}
+
+TEST_F(TransportTest, ARequestToASyncFileReachesItsTarget) {
+    const auto client = server.connect();
+    client::Channels channels;
+    const Fd target = base::make_eventfd().value();
+    const Fd other = base::make_eventfd().value();
+    sync_merge_data merge{};
+    merge.fd2 = other.get();
+    ASSERT_TRUE(channels.ioctl(client->fd(), SYNC_IOC_MERGE, &merge, target.get()));
+    const Fd merged(merge.fence);
+    EXPECT_EQ(merge.fd2, other.get());
+    EXPECT_NE(merge.fence, other.get());
+    EXPECT_EQ(::fcntl(merge.fence, F_GETFD), FD_CLOEXEC);
+    std::uint64_t count = 0;
+    EXPECT_EQ(::read(target.get(), &count, sizeof count), 8);
+    EXPECT_EQ(channels.ioctl(client->fd(), SYNC_IOC_MERGE, &merge, 1'000'000).error(), Errno::bad_fd);
+    EXPECT_EQ(client->ioctl(SYNC_IOC_MERGE, &merge).error(), Errno::bad_fd);
+}
+
+TEST_F(TransportTest, StringsAndRequestsWithoutAStructReachTheDriver) {
+    const auto client = server.connect();
+    drm_panthor_bo_set_label label{.handle = 1, .pad = 0, .label = address("vertices")};
+    ASSERT_TRUE(client->ioctl(DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label));
+    server.journal.await("label 'vertices'");
+    label.label = address("");
+    ASSERT_TRUE(client->ioctl(DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label));
+    server.journal.await("label ''");
+    label.label = 0;
+    ASSERT_TRUE(client->ioctl(DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label));
+    server.journal.await("no label");
+
+    EXPECT_EQ(client->ioctl(DRM_IOCTL_DROP_MASTER, nullptr).error(), Errno::access);
+    std::array<std::uint64_t, 8> resources{1, 2, 3};
+    EXPECT_EQ(client->ioctl(0xc04064a0, resources.data()).error(), Errno::access);
+    EXPECT_EQ(resources[2], 3U);
+}
+
+// ---- Channels of a program that knows nothing of them
+
+TEST_F(TransportTest, ChannelsLeaveTheLowNumbersToTheProgram) {
+    const auto client = server.connect();
+    const auto descriptors = [](int first, int last) {
+        const auto links = std::filesystem::directory_iterator("/proc/self/fd");
+        return std::ranges::count_if(begin(links), end(links), [&](const auto& entry) {
+            const int number = std::stoi(entry.path().filename());
+            return number >= first && number <= last;
+        });
+    };
+    ASSERT_TRUE(echoes(*client, 1)) << "so the server has its end of the file by now";
+    // On the driver's thread, so that it is not about to open or close something itself.
+    const auto low = server.ask([&](server::Listener&) { return descriptors(0, 999); });
+    const auto high = server.ask([&](server::Listener&) { return descriptors(1000, INT_MAX); });
+    client::Channels channels;
+    drm_get_cap cap{};
+    ASSERT_TRUE(channels.ioctl(client->fd(), kGetCap, &cap));
+    // The server's end of the channel is the only new one down there: it is of the same process in this test.
+    EXPECT_EQ(server.ask([&](server::Listener&) { return descriptors(0, 999); }), low + 1);
+    EXPECT_EQ(server.ask([&](server::Listener&) { return descriptors(1000, INT_MAX); }), high + 1);
+}
+
+TEST_F(TransportTest, AChannelThatTheProgramClosedIsForgottenAndWhatTookItsNumberIsLeftAlone) {
+    const auto client = server.connect();
+    client::Channels channels;
+    drm_get_cap cap{};
+    ASSERT_TRUE(channels.ioctl(client->fd(), kGetCap, &cap));
+    // As closefrom() would, and then the program opens files of its own.
+    const Fd own = base::make_eventfd().value();
+    for (int fd = 1000; fd < 1024; ++fd)
+        if (::fcntl(fd, F_GETFD) >= 0) {
+            ASSERT_EQ(::dup3(own.get(), fd, O_CLOEXEC), fd);
+        }
+    cap.capability = 5;
+    ASSERT_TRUE(channels.ioctl(client->fd(), kGetCap, &cap));
+    EXPECT_EQ(cap.value, 6U);
+    channels.drop_idle();
+    for (int fd = 1000; fd < 1024; ++fd) {
+        if (::fcntl(fd, F_GETFD) < 0) continue;
+        EXPECT_EQ(::eventfd_write(fd, 1), 0) << "still the program's eventfd";
+        ::close(fd);
+    }
+    std::uint64_t count = 0;
+    EXPECT_EQ(::read(own.get(), &count, sizeof count), 8);
+    EXPECT_GE(count, 1U);
+}
+
+TEST_F(TransportTest, ChannelsKeepNoFileOpen) {
+    auto client = server.connect();
+    client::Channels channels;
+    drm_get_cap cap{};
+    ASSERT_TRUE(channels.ioctl(client->fd(), kGetCap, &cap));
+    client.reset();
+    server.journal.await("file closed");
 }
 
 TEST_F(TransportTest, LongArraysTravelBothWays) {

@@ -68,13 +68,52 @@ TEST(HandleTable, DestructorsSeeAnEmptyTableWhenItIsCleared) {
     EXPECT_EQ(*table.insert(nullptr), 1u);
 }
 
+TEST(HandleTable, AnObjectMovesToANumberFarAway) {
+    HandleTable<std::unique_ptr<int>> table;
+    ASSERT_TRUE(table.insert(std::make_unique<int>(10)));
+    ASSERT_TRUE(table.insert(std::make_unique<int>(20)));
+    EXPECT_TRUE(table.move(1, 0x7fff'ffff));
+    EXPECT_TRUE(table.move(2, 0));
+    table.check_invariants();
+    EXPECT_EQ(**table.find(0x7fff'ffff), 10);
+    EXPECT_EQ(**table.find(0), 20);
+    EXPECT_EQ(table.find(1), nullptr);
+    EXPECT_EQ(table.size(), 2u);
+    EXPECT_EQ(*table.insert(nullptr), 1u);
+    EXPECT_EQ(**table.remove(0), 20);
+    EXPECT_EQ(**table.remove(0x7fff'ffff), 10);
+    EXPECT_EQ(table.size(), 1u);
+}
+
+TEST(HandleTable, InsertStepsOverNumbersThatWereMovedTo) {
+    HandleTable<int> table;
+    ASSERT_TRUE(table.insert(10));
+    EXPECT_TRUE(table.move(1, 3));
+    EXPECT_EQ(*table.insert(20), 1u);
+    EXPECT_EQ(*table.insert(30), 2u);
+    EXPECT_EQ(*table.insert(40), 4u);
+    EXPECT_EQ(*table.find(3), 10);
+    table.check_invariants();
+}
+
+TEST(HandleTable, MoveSaysWhatIsMissingOrTaken) {
+    HandleTable<int> table;
+    ASSERT_TRUE(table.insert(10));
+    ASSERT_TRUE(table.insert(20));
+    EXPECT_EQ(table.move(3, 3).error(), Errno::no_entry);
+    EXPECT_EQ(table.move(1, 2).error(), Errno::no_space);
+    EXPECT_TRUE(table.move(1, 1));
+    EXPECT_EQ(*table.find(1), 10);
+}
+
 TEST(HandleTable, RandomUseAgreesWithAMap) {
     constexpr std::uint32_t kFirst = 3, kLast = 60;
     HandleTable<int> table({.first = kFirst, .last = kLast, .when_full = Errno::busy});
     std::map<std::uint32_t, int> model;
     std::mt19937 random(1);
     for (int step = 0; step < 20'000; ++step) {
-        if (random() % 5 < 3) {
+        const auto what = random() % 8;
+        if (what < 4) {
             std::uint32_t lowest = kFirst;
             while (model.contains(lowest)) ++lowest;
             const auto handle = table.insert(step);
@@ -82,6 +121,17 @@ TEST(HandleTable, RandomUseAgreesWithAMap) {
             if (!handle) continue;
             ASSERT_EQ(*handle, lowest);
             model[lowest] = step;
+        } else if (what < 6) {
+            const auto handle = static_cast<std::uint32_t>(random() % (kLast + 3));
+            const auto to = static_cast<std::uint32_t>(random() % (kLast + 3));
+            const bool there = model.contains(handle);
+            const bool taken = handle != to && model.contains(to);
+            const auto moved = table.move(handle, to);
+            ASSERT_EQ(moved.has_value(), there && !taken);
+            if (!moved) {
+                ASSERT_EQ(moved.error(), there ? Errno::no_space : Errno::no_entry);
+            }
+            if (moved && handle != to) model.insert({to, model.extract(handle).mapped()});
         } else {
             const auto handle = static_cast<std::uint32_t>(random() % (kLast + 3));
             ASSERT_EQ(table.remove(handle).has_value(), model.erase(handle) == 1);

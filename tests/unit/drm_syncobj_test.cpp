@@ -306,6 +306,27 @@ TEST(Syncobj, AWaiterThatIsDestroyedIsNotCalled) {
     rig.syncobj->check_invariants();
 }
 
+TEST(Syncobj, AnObserverGetsTheFenceAsAWaiterDoes) {
+    Rig rig;
+    Waiter two{2};
+    rig.syncobj->add_observer(two.waiter);
+    rig.submit({1});
+    EXPECT_FALSE(two.found);
+    rig.submit({2});
+    EXPECT_EQ(two.found, rig.syncobj->fence());
+}
+
+TEST(Syncobj, AnObserverDoesNotKeepTheSyncobjAndIsToldOfItsEnd) {
+    Rig rig;
+    Waiter observer{0}, gone{0};
+    rig.syncobj->add_observer(observer.waiter);
+    rig.syncobj->add_observer(gone.waiter);
+    gone.waiter.cancel();
+    rig.syncobj.reset();
+    EXPECT_EQ(observer.found, FencePtr());
+    EXPECT_FALSE(gone.found);
+}
+
 TEST(Syncobj, AWaiterMayChangeTheSyncobjAndDestroyOthersWhileItIsCalled) {
     Rig rig;
     struct Owner {

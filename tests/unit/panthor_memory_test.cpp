@@ -435,6 +435,39 @@ constexpr Situation kSituations[] = {
          client.unmap(first);
          client.unmap(second);
      }},
+    {"UnmapInTheBackgroundUnderWay",
+     [](Rig& rig, Client& client) {
+         kicked(client, loop_for_ever);
+         rig.run(3);
+         const Memory memory = client.memory();
+         client.bind(client.vm(),
+                     {Client::unmap_op(memory.va, kPage), Client::map_op(memory.handle, 0, kPage)},
+                     DRM_PANTHOR_VM_BIND_ASYNC);
+     }},
+    {"BindsWaitingForAJob",
+     [](Rig& rig, Client& client) {
+         const std::uint32_t job = client.syncobj();
+         const std::vector waits{wait_op(job)};
+         const Memory memory = client.memory();
+         const Stream loop = client.stream(loop_for_ever);
+         EXPECT_EQ(client.kernel_group().submit({{.stream = loop, .syncs = {signal_op(job)}}}), 0);
+         rig.run(3);
+         auto unmap = Client::unmap_op(memory.va, kPage);
+         unmap.syncs = obj_array(waits);
+         const auto bound = client.bind(client.vm(), {unmap}, DRM_PANTHOR_VM_BIND_ASYNC);
+         EXPECT_EQ(bound->answer(), 0);
+     }},
+    {"TilerHeapsInUse",
+     [](Rig& rig, Client& client) {
+         drm_panthor_tiler_heap_create heap{.vm_id = client.vm(),
+                                            .initial_chunk_count = 5,
+                                            .chunk_size = 2U << 20,
+                                            .max_chunks = 64,
+                                            .target_in_flight = 65535};
+         EXPECT_EQ(client.ioctl(DRM_IOCTL_PANTHOR_TILER_HEAP_CREATE, heap), 0);
+         kicked(client, [&](W& w) { store_for_ever(w, heap.first_heap_chunk_gpu_va); });
+         rig.run(3);
+     }},
 };
 
 class ClosedFile : public testing::TestWithParam<Situation> {};

@@ -334,7 +334,12 @@ class Client {
         return fence(syncobj, point) != nullptr;
     }
 
+    /// The buffer behind a handle, for what no request tells of it.
+    [[nodiscard]] drm::BufferPtr find_buffer(std::uint32_t handle) {
+        return static_cast<File&>(*file_).buffer(handle);
+    }
     [[nodiscard]] Rig& rig() const { return rig_; }
+    [[nodiscard]] drm::File& file() { return *file_; }
 
   private:
     friend class Rig;
@@ -355,9 +360,11 @@ class Rig {
     explicit Rig(gpu::FirmwareConfig config = {.group_slots = 8, .streams_per_group = 8})
         : gpu(config, host),
           wires(gpu),
-          device_(std::make_unique<Device>(
-              gpu::Board{.mmio = wires, .shared = gpu.shared(), .wake_lines = lines}, exports)),
-          node_(*device_, drm::NodeKind::render) {
+          device_(std::make_unique<Device>(gpu::Board{.mmio = wires,
+                                                      .shared = gpu.shared(),
+                                                      .wake_lines = lines,
+                                                      .flush_id_fd = gpu.flush_id_fd()},
+                                           exports)) {
         device_->set_now(host.now);
         std::optional<base::Result<void>> up;
         device_->boot([&up](base::Result<void> result) { up = result; });
@@ -375,8 +382,9 @@ class Rig {
     Rig(const Rig&) = delete;
     Rig& operator=(const Rig&) = delete;
 
-    Client& open(const drm::Opener& opener = {}) {
-        return clients_.emplace_back(*this, std::move(*node_.open(opener)));
+    Client& open(const drm::Opener& opener = {}, drm::NodeKind kind = drm::NodeKind::render) {
+        Node node(*device_, kind);
+        return clients_.emplace_back(*this, std::move(*node.open(opener)));
     }
     void close(Client& client) {
         clients_.remove_if([&](const Client& other) { return &other == &client; });
@@ -451,6 +459,7 @@ class Rig {
         device_->check_invariants();
         for (unsigned i = 0; i < device_->scheduler().slot_count(); ++i)
             if (const Group* const group = on_slot(i)) group->check_invariants();
+        for (const Client& client : clients_) static_cast<const File&>(*client.file_).check_invariants();
     }
 
     TestHost host;
@@ -461,7 +470,6 @@ class Rig {
 
   private:
     std::unique_ptr<Device> device_;
-    Node node_;
     std::list<Client> clients_;
     bool in_interrupt_ = false;
 };

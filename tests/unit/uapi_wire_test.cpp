@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -18,8 +19,10 @@
 #include <unistd.h>
 
 #include "base/fd.hpp"
+#include "belfry/uapi/dma_buf.h"
 #include "belfry/uapi/drm.h"
 #include "belfry/uapi/panthor_drm.h"
+#include "belfry/uapi/sync_file.h"
 #include "uapi/ioctl_table.hpp"
 #include "uapi/wire.hpp"
 
@@ -78,11 +81,15 @@ class Program {
         eventfd_ = base::make_eventfd().value();
         args_ = make(*ioctl.layout);
         for (const DescriptorField& field : ioctl.descriptors) {
-            put<std::uint32_t>(args_, field.flags_offset, ~0U);
+            if (field.flag != 0) put<std::uint32_t>(args_, field.flags_offset, ~0U);
             put<std::int32_t>(args_, field.offset, eventfd_.get());
         }
+        argument_ = ioctl.by_value ? reinterpret_cast<void*>(get<std::uint64_t>(args_, 0)) : args_.data();
     }
     std::span<std::byte> args() { return args_; }
+    /// As it is passed to ioctl().
+    void* argument() { return argument_; }
+    [[nodiscard]] int target() const { return eventfd_.get(); }
 
   private:
     std::span<std::byte> allocate(std::size_t bytes) {
@@ -102,6 +109,7 @@ class Program {
     void attach(const StructLayout& layout, std::span<std::byte> object) {
         for (const Attachment& attachment : layout.attachments) {
             const auto elements = allocate(kElements * attachment.element_bytes);
+            if (attachment.kind == AttachmentKind::c_string) elements.back() = std::byte{};
             if (attachment.kind == AttachmentKind::obj_array) {
                 const drm_panthor_obj_array array{attachment.element_bytes, kElements,
                                                   address(elements.data())};
@@ -123,6 +131,7 @@ class Program {
     base::Fd eventfd_;
     std::vector<std::unique_ptr<std::byte[]>> memory_;
     std::span<std::byte> args_;
+    void* argument_ = nullptr;
     unsigned next_ = 0;
 };
 
@@ -131,9 +140,13 @@ std::span<std::byte> pointed_to(const Attachment& attachment, std::span<const st
     const bool array = attachment.kind == AttachmentKind::obj_array;
     const auto pointer = get<std::uint64_t>(
         object, attachment.pointer_offset + (array ? offsetof(drm_panthor_obj_array, array) : 0));
-    const auto count = attachment.count_width == 8 ? get<std::uint64_t>(object, attachment.count_offset)
-                                                   : get<std::uint32_t>(object, attachment.count_offset);
     if (pointer == 0) return {};
+    std::uint64_t count = 0;
+    switch (attachment.count_width) {
+        case 8:  count = get<std::uint64_t>(object, attachment.count_offset); break;
+        case 4:  count = get<std::uint32_t>(object, attachment.count_offset); break;
+        default: count = std::strlen(reinterpret_cast<const char*>(pointer)) + 1; break;
+    }
     return {reinterpret_cast<std::byte*>(pointer), count * attachment.element_bytes};
 }
 
@@ -163,6 +176,13 @@ void expect_same(const StructLayout& layout, std::span<const std::byte> a, std::
     }
 }
 
+/// What a handler must leave alone, as it says what becomes of a descriptor that it gives.
+bool gives_flags(const Ioctl& ioctl, const Field& field) {
+    return std::ranges::any_of(ioctl.descriptors, [&](const DescriptorField& descriptor) {
+        return descriptor.flag != 0 && descriptor.flags_offset == field.offset;
+    });
+}
+
 class EachIoctl : public testing::TestWithParam<Ioctl> {};
 
 TEST_P(EachIoctl, HasFieldsThatCoverItsStructWithoutAGap) {
@@ -182,26 +202,41 @@ TEST_P(EachIoctl, HasFieldsThatCoverItsStructWithoutAGap) {
         }
     };
     covers(covers, *GetParam().layout);
-    EXPECT_EQ(_IOC_SIZE(GetParam().request), GetParam().layout->bytes);
+    if (!GetParam().by_value) {
+        EXPECT_EQ(_IOC_SIZE(GetParam().request), GetParam().layout->bytes);
+    }
     EXPECT_EQ(find_ioctl(GetParam().request).value()->name, GetParam().name);
 }
 
 TEST_P(EachIoctl, ArrivesAsItWasSentAndGoesBackAsItWasAnswered) {
     const Ioctl& ioctl = GetParam();
     Program program(ioctl);
-    const std::vector<std::byte> before(program.args().begin(), program.args().end());
+    const bool goes_there =
+        ioctl.by_value || ioctl.layout->bytes == 0 || (_IOC_DIR(ioctl.request) & _IOC_WRITE) != 0;
+    std::vector<std::byte> before(program.args().begin(), program.args().end());
+    if (!goes_there) std::ranges::fill(before, std::byte{});
     Outgoing out;
-    ASSERT_TRUE(marshal(ioctl.request, program.args().data(), out));
+    ASSERT_TRUE(marshal(ioctl.request, program.argument(), out, kPlainMemory, program.target()));
     auto call = arrive(out);
     ASSERT_TRUE(call);
     EXPECT_EQ(call->ioctl().request, ioctl.request);
-    expect_same(*ioctl.layout, program.args(), call->args());
+    EXPECT_EQ(static_cast<bool>(call->take_target()), ioctl.target);
+    expect_same(*ioctl.layout, before, call->args());
 
     // A handler that inverts each byte it may write.
     for (const Field& field : ioctl.layout->fields) {
         if (is_replaced(field.kind) || field.kind == FieldKind::count) continue;
+        if (gives_flags(ioctl, field)) continue;
         for (std::byte& byte : call->args().subspan(field.offset, field.width)) byte = ~byte;
     }
+    std::vector<base::Fd> given;
+    for (const DescriptorField& field : ioctl.descriptors) {
+        if (field.direction != Direction::out) continue;
+        put<std::int32_t>(call->args(), field.offset, static_cast<std::int32_t>(given.size()));
+        given.push_back(base::make_eventfd().value());
+    }
+    std::vector<int> numbers;
+    for (const base::Fd& fd : given) numbers.push_back(fd.get());
     std::vector<std::vector<std::byte>> answers;
     for (const Attachment& attachment : ioctl.layout->attachments) {
         if (!goes_out(attachment.direction)) continue;
@@ -210,10 +245,22 @@ TEST_P(EachIoctl, ArrivesAsItWasSentAndGoesBackAsItWasAnswered) {
         answers.emplace_back(elements.begin(), elements.end());
     }
 
-    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, program.args().data()));
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), given, program.argument()));
+    std::vector<base::Fd> programs;
+    for (const DescriptorField& field : ioctl.descriptors)
+        if (field.direction == Direction::out)
+            programs.emplace_back(get<std::int32_t>(program.args(), field.offset));
+    EXPECT_TRUE(std::ranges::equal(programs, numbers, {}, &base::Fd::get));
+    EXPECT_TRUE(std::ranges::none_of(given, &base::Fd::operator bool));
+
     const bool comes_back = (_IOC_DIR(ioctl.request) & _IOC_READ) != 0;
     for (const Field& field : ioctl.layout->fields) {
-        const bool kept = is_replaced(field.kind) || field.kind == FieldKind::count || !comes_back;
+        if (std::ranges::any_of(ioctl.descriptors, [&](const DescriptorField& descriptor) {
+                return descriptor.direction == Direction::out && descriptor.offset == field.offset;
+            }))
+            continue;
+        const bool kept = is_replaced(field.kind) || field.kind == FieldKind::count || !comes_back ||
+                          gives_flags(ioctl, field);
         for (std::size_t i = field.offset; i < field.offset + std::size_t{field.width}; ++i)
             EXPECT_EQ(program.args()[i], kept ? before[i] : ~before[i]) << field.name;
     }
@@ -228,7 +275,7 @@ TEST_P(EachIoctl, IsNotShakenByMutatedMessages) {
     const Ioctl& ioctl = GetParam();
     Program program(ioctl);
     Outgoing out;
-    ASSERT_TRUE(marshal(ioctl.request, program.args().data(), out));
+    ASSERT_TRUE(marshal(ioctl.request, program.argument(), out, kPlainMemory, program.target()));
 
     // Reads and writes all that a handler could reach.
     const auto touch = [](const auto& self, const StructLayout& layout, std::span<std::byte> object) -> void {
@@ -288,47 +335,101 @@ INSTANTIATE_TEST_SUITE_P(Table, EachIoctl, testing::ValuesIn(ioctls().begin(), i
 
 // ---- Finding the row
 
-TEST(IoctlTable, AnswersEveryRequestOfTheHeaders) {
-    constexpr std::uint64_t kAll[] = {
-        DRM_IOCTL_VERSION,
-        DRM_IOCTL_GEM_CLOSE,
-        DRM_IOCTL_GET_CAP,
-        DRM_IOCTL_SYNCOBJ_CREATE,
-        DRM_IOCTL_SYNCOBJ_DESTROY,
-        DRM_IOCTL_SYNCOBJ_WAIT,
-        DRM_IOCTL_SYNCOBJ_RESET,
-        DRM_IOCTL_SYNCOBJ_SIGNAL,
-        DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT,
-        DRM_IOCTL_SYNCOBJ_QUERY,
-        DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL,
-        DRM_IOCTL_PANTHOR_DEV_QUERY,
-        DRM_IOCTL_PANTHOR_VM_CREATE,
-        DRM_IOCTL_PANTHOR_VM_DESTROY,
-        DRM_IOCTL_PANTHOR_VM_BIND,
-        DRM_IOCTL_PANTHOR_BO_CREATE,
-        DRM_IOCTL_PANTHOR_BO_MMAP_OFFSET,
-        DRM_IOCTL_PANTHOR_GROUP_CREATE,
-        DRM_IOCTL_PANTHOR_GROUP_DESTROY,
-        DRM_IOCTL_PANTHOR_GROUP_SUBMIT,
-        DRM_IOCTL_PANTHOR_GROUP_GET_STATE,
-        DRM_IOCTL_PANTHOR_GROUP_KICK,
-        DRM_IOCTL_BELFRY_GROUP_GET_FAULT,
-        DRM_IOCTL_BELFRY_DEVICE_INFO,
+// Numbers as in facts/uapi.md 1.2, 4.1, 4.2, 5 and 7.3.
+TEST(IoctlTable, KnowsTheKernelsNumbers) {
+    constexpr std::pair<std::uint32_t, std::string_view> kAll[] = {
+        {0xc0303e03, "SYNC_MERGE"},
+        {0xc0383e04, "SYNC_FILE_INFO"},
+        {0x40103e05, "SYNC_SET_DEADLINE"},
+        {0xc0285700, "SW_SYNC_CREATE_FENCE"},
+        {0x40045701, "SW_SYNC_INC"},
+        {0xc0105702, "SW_SYNC_GET_DEADLINE"},
+        {0x40086200, "DMA_BUF_SYNC"},
+        {0x40046201, "DMA_BUF_SET_NAME_A"},
+        {0x40086201, "DMA_BUF_SET_NAME_B"},
+        {0xc0086202, "DMA_BUF_EXPORT_SYNC_FILE"},
+        {0x40086203, "DMA_BUF_IMPORT_SYNC_FILE"},
+        {0xc0406400, "VERSION"},
+        {0xc0106401, "GET_UNIQUE"},
+        {0x80046402, "GET_MAGIC"},
+        {0xc0286405, "GET_CLIENT"},
+        {0x80f86406, "GET_STATS"},
+        {0xc0106407, "SET_VERSION"},
+        {0x40086409, "GEM_CLOSE"},
+        {0xc008640a, "GEM_FLINK"},
+        {0xc010640b, "GEM_OPEN"},
+        {0xc010640c, "GET_CAP"},
+        {0x4010640d, "SET_CLIENT_CAP"},
+        {0x40046411, "AUTH_MAGIC"},
+        {0x0000641e, "SET_MASTER"},
+        {0x0000641f, "DROP_MASTER"},
+        {0xc00c642d, "PRIME_HANDLE_TO_FD"},
+        {0xc00c642e, "PRIME_FD_TO_HANDLE"},
+        {0xc0106440, "PANTHOR_DEV_QUERY"},
+        {0xc0106441, "PANTHOR_VM_CREATE"},
+        {0xc0086442, "PANTHOR_VM_DESTROY"},
+        {0xc0186443, "PANTHOR_VM_BIND"},
+        {0xc0086444, "PANTHOR_VM_GET_STATE"},
+        {0xc0186445, "PANTHOR_BO_CREATE"},
+        {0xc0106446, "PANTHOR_BO_MMAP_OFFSET"},
+        {DRM_IOCTL_PANTHOR_GROUP_CREATE, "PANTHOR_GROUP_CREATE"},  // longer than the kernel's
+        {0xc0086448, "PANTHOR_GROUP_DESTROY"},
+        {0xc0186449, "PANTHOR_GROUP_SUBMIT"},
+        {0xc010644a, "PANTHOR_GROUP_GET_STATE"},
+        {0xc028644b, "PANTHOR_TILER_HEAP_CREATE"},
+        {0xc008644c, "PANTHOR_TILER_HEAP_DESTROY"},
+        {0xc010644d, "PANTHOR_BO_SET_LABEL"},
+        {0xc008644e, "PANTHOR_SET_USER_MMIO_OFFSET"},
+        {DRM_IOCTL_PANTHOR_GROUP_KICK, "PANTHOR_GROUP_KICK"},
+        {DRM_IOCTL_BELFRY_GROUP_GET_FAULT, "BELFRY_GROUP_GET_FAULT"},
+        {DRM_IOCTL_BELFRY_DEVICE_INFO, "BELFRY_DEVICE_INFO"},
+        {0xc00864bf, "SYNCOBJ_CREATE"},
+        {0xc00864c0, "SYNCOBJ_DESTROY"},
+        {0xc01864c1, "SYNCOBJ_HANDLE_TO_FD"},
+        {0xc01864c2, "SYNCOBJ_FD_TO_HANDLE"},
+        {0xc02864c3, "SYNCOBJ_WAIT"},
+        {0xc01064c4, "SYNCOBJ_RESET"},
+        {0xc01064c5, "SYNCOBJ_SIGNAL"},
+        {0xc03064ca, "SYNCOBJ_TIMELINE_WAIT"},
+        {0xc01864cb, "SYNCOBJ_QUERY"},
+        {0xc02064cc, "SYNCOBJ_TRANSFER"},
+        {0xc01864cd, "SYNCOBJ_TIMELINE_SIGNAL"},
+        {0xc01864cf, "SYNCOBJ_EVENTFD"},
+        {0xc01064d1, "SET_CLIENT_NAME"},
+        {0xc00864d2, "GEM_CHANGE_HANDLE"},
     };
-    EXPECT_EQ(ioctls().size(), std::size(kAll));
-    for (const std::uint64_t request : kAll) EXPECT_TRUE(find_ioctl(static_cast<std::uint32_t>(request)));
+    for (const auto& [request, name] : kAll) {
+        const auto row = find_ioctl(request);
+        ASSERT_TRUE(row) << name;
+        EXPECT_EQ((*row)->name, name);
+        EXPECT_EQ((*row)->request, request) << name;
+    }
+    const auto modesetting =
+        std::ranges::count_if(ioctls(), [](const Ioctl& row) { return row.layout->name == "modesetting"; });
+    EXPECT_EQ(ioctls().size(), std::size(kAll) + static_cast<std::size_t>(modesetting));
 }
 
-TEST(IoctlTable, KnowsTheKernelsNumbers) {
-    EXPECT_EQ(find_ioctl(0xc0406400).value()->name, "VERSION");
-    EXPECT_EQ(find_ioctl(0xc02864c3).value()->name, "SYNCOBJ_WAIT");
-    EXPECT_EQ(find_ioctl(0xc0186449).value()->name, "PANTHOR_GROUP_SUBMIT");
+TEST(IoctlTable, KnowsWhatOnlyDisplaysAnswerByNumberAlone) {
+    EXPECT_EQ(find_ioctl(0xc018643a).value()->name, "WAIT_VBLANK");
+    EXPECT_EQ(find_ioctl(0xc04064a0).value()->name, "MODE_GETRESOURCES");
+    for (std::uint32_t nr = 0xa0; nr <= 0xd2; ++nr) EXPECT_TRUE(find_ioctl(_IO('d', nr))) << nr;
 }
 
 TEST(IoctlTable, SaysNotATtyToOtherTypesAndInvalidToUnknownNumbers) {
     EXPECT_EQ(find_ioctl(0x5401).error(), Errno::not_a_tty);  // TCGETS
     EXPECT_EQ(find_ioctl(static_cast<std::uint32_t>(_IO('d', 0x5f))).error(), Errno::invalid);
     EXPECT_EQ(find_ioctl(static_cast<std::uint32_t>(_IO('d', 0xff))).error(), Errno::invalid);
+    EXPECT_EQ(find_ioctl(static_cast<std::uint32_t>(_IO('d', 0x03))).error(), Errno::invalid);  // IRQ_BUSID
+    for (const char type : {'>', 'W', 'b'})
+        EXPECT_EQ(find_ioctl(static_cast<std::uint32_t>(_IO(type, 0x3f))).error(), Errno::not_a_tty);
+}
+
+TEST(IoctlTable, TakesRequestsToOtherFilesExactly) {
+    EXPECT_EQ(find_ioctl(0xc0203e03).error(), Errno::not_a_tty) << "MERGE of 32 bytes";
+    EXPECT_EQ(find_ioctl(0x80086200).error(), Errno::not_a_tty) << "SYNC the other way";
+    EXPECT_EQ(find_ioctl(0x40106201).error(), Errno::not_a_tty) << "SET_NAME of 16 bytes";
+    EXPECT_EQ(find_ioctl(0x40046201).value()->name, "DMA_BUF_SET_NAME_A");
+    EXPECT_EQ(find_ioctl(0x40086201).value()->name, "DMA_BUF_SET_NAME_B");
 }
 
 // ---- Sizes that differ from ours
@@ -574,6 +675,157 @@ TEST(Pointers, AStringLongerThanItsRoomIsCutOffAndSaysItsWholeLength) {
     EXPECT_EQ(version.name_len, 7U);
 }
 
+TEST(Pointers, ANameThatDoesNotFitLeavesItsRoomAlone) {
+    std::array<char, 4> name{'#', '#', '#', '#'};
+    drm_unique unique{.unique_len = name.size(), .unique = address(name.data())};
+    Outgoing out;
+    ASSERT_TRUE(marshal(DRM_IOCTL_GET_UNIQUE, &unique, out));
+    auto call = arrive(out);
+    args_of<drm_unique>(*call).unique_len = 12;
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &unique));
+    EXPECT_EQ(unique.unique_len, 12U);
+    EXPECT_EQ(std::string_view(name.data(), name.size()), "####");
+}
+
+TEST(Pointers, TextIsCarriedUpToWhatAHandlerLooksAt) {
+    const std::string name(64, 'n');
+    drm_set_client_name args{.name_len = 64, .name = address(name.data())};
+    Outgoing out;
+    ASSERT_TRUE(marshal(DRM_IOCTL_SET_CLIENT_NAME, &args, out));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    const auto& seen = args_of<drm_set_client_name>(*call);
+    EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(seen.name), seen.name_len), name);
+
+    for (const std::uint64_t too_long : {std::uint64_t{65}, ~std::uint64_t{0}}) {
+        args = {.name_len = too_long, .name = 1};  // an address that must not be read
+        ASSERT_TRUE(marshal(DRM_IOCTL_SET_CLIENT_NAME, &args, out));
+        call = arrive(out);
+        EXPECT_EQ(args_of<drm_set_client_name>(*call).name_len, too_long);
+        EXPECT_EQ(args_of<drm_set_client_name>(*call).name, 0U);
+    }
+}
+
+const char* label_seen(IncomingCall& call) {
+    return reinterpret_cast<const char*>(args_of<drm_panthor_bo_set_label>(call).label);
+}
+
+TEST(CString, ArrivesWithItsEndAndNothingBehindIt) {
+    Outgoing out;
+    for (const std::string text : {"", "vertices", "a\nb"}) {
+        const auto exact = std::make_unique<char[]>(text.size() + 1);  // ASan watches its end
+        std::ranges::copy(text, exact.get());
+        const drm_panthor_bo_set_label label{.handle = 3, .pad = 0, .label = address(exact.get())};
+        ASSERT_TRUE(marshal(DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label, out));
+        EXPECT_EQ(out.payload.size(), sizeof label + text.size() + 1);
+        auto call = arrive(out);
+        ASSERT_TRUE(call);
+        EXPECT_EQ(label_seen(*call), text);
+    }
+}
+
+TEST(CString, MayBeAbsentWhichIsNotEmpty) {
+    Outgoing out;
+    const drm_panthor_bo_set_label label{.handle = 3, .pad = 0, .label = 0};
+    ASSERT_TRUE(marshal(DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label, out));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    EXPECT_EQ(label_seen(*call), nullptr);
+}
+
+TEST(CString, IsCutOffWhereItIsTooLongForTheHandler) {
+    Outgoing out;
+    for (const std::size_t length : {4095U, 4096U, 10'000U}) {
+        const std::string text(length, 'x');
+        const drm_panthor_bo_set_label label{.handle = 3, .pad = 0, .label = address(text.c_str())};
+        ASSERT_TRUE(marshal(DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label, out));
+        auto call = arrive(out);
+        ASSERT_TRUE(call);
+        EXPECT_EQ(std::strlen(label_seen(*call)), std::min<std::size_t>(length, 4096));
+    }
+}
+
+TEST(CString, WithoutAnEndOnTheWireIsAProtocolError) {
+    Outgoing out;
+    const drm_panthor_bo_set_label label{.handle = 3, .pad = 0, .label = address("name")};
+    ASSERT_TRUE(marshal(DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label, out));
+    out.payload.pop_back();
+    EXPECT_EQ(arrive(out).error(), Errno::protocol);
+}
+
+TEST(CString, OfADmaBufsNameIsTheArgumentItself) {
+    const base::Fd target = base::make_eventfd().value();
+    Outgoing out;
+    const std::string name(40, 'n');
+    for (const std::uint32_t request : {0x40046201U, 0x40086201U}) {
+        ASSERT_TRUE(marshal(request, name.c_str(), out, kPlainMemory, target.get()));
+        auto call = arrive(out);
+        ASSERT_TRUE(call);
+        EXPECT_EQ(call->ioctl().request, request);
+        EXPECT_EQ(std::strlen(reinterpret_cast<const char*>(args_of<dma_buf_set_name>(*call).name)), 32U);
+        ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, const_cast<char*>(name.c_str())));
+        EXPECT_EQ(name, std::string(40, 'n')) << "nothing is written";
+    }
+    EXPECT_EQ(marshal(DMA_BUF_SET_NAME_B, nullptr, out, kPlainMemory, target.get()).error(), Errno::fault);
+}
+
+struct FileInfoTest : testing::Test {
+    base::Fd target = base::make_eventfd().value();
+    std::array<struct sync_fence_info, 3> fences{};
+    sync_file_info info{};
+    Outgoing out;
+    FileInfoTest() {
+        info.num_fences = 3;
+        info.sync_fence_info = address(fences.data());
+        fences[2].status = 99;
+    }
+};
+
+TEST_F(FileInfoTest, WritesAsManyFencesAsTheHandlerSaysThereAre) {
+    ASSERT_TRUE(marshal(SYNC_IOC_FILE_INFO, &info, out, kPlainMemory, target.get()));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    auto& args = args_of<sync_file_info>(*call);
+    reinterpret_cast<struct sync_fence_info*>(args.sync_fence_info)[1].status = 1;
+    args.num_fences = 2;
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &info));
+    EXPECT_EQ(info.num_fences, 2U);
+    EXPECT_EQ(fences[1].status, 1);
+    EXPECT_EQ(fences[2].status, 99);
+    EXPECT_EQ(info.sync_fence_info, address(fences.data()));
+}
+
+TEST_F(FileInfoTest, ThatFailsWritesNothing) {
+    info.status = 5;
+    ASSERT_TRUE(marshal(SYNC_IOC_FILE_INFO, &info, out, kPlainMemory, target.get()));
+    auto call = arrive(out);
+    args_of<sync_file_info>(*call).status = 6;
+    EXPECT_EQ(unmarshal_reply(out, EINVAL, call->reply(false), {}, &info).error(), Errno::invalid);
+    EXPECT_EQ(info.status, 5);
+}
+
+TEST_F(FileInfoTest, HasRoomForAllHoweverManyTheProgramNames) {
+    info.num_fences = ~0U;
+    ASSERT_TRUE(marshal(SYNC_IOC_FILE_INFO, &info, out, kPlainMemory, target.get()));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    auto& args = args_of<sync_file_info>(*call);
+    EXPECT_GE(args.num_fences, 1000U);
+    args.num_fences = 1;
+    ASSERT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, &info));
+    EXPECT_EQ(info.num_fences, 1U);
+}
+
+TEST(NoStruct, ARequestWithoutArgumentsNeedsNoMemory) {
+    Outgoing out;
+    ASSERT_TRUE(marshal(DRM_IOCTL_SET_MASTER, nullptr, out));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    EXPECT_TRUE(call->args().empty());
+    EXPECT_TRUE(unmarshal_reply(out, 0, call->reply(true), {}, nullptr));
+    EXPECT_EQ(unmarshal_reply(out, EACCES, call->reply(false), {}, nullptr).error(), Errno::access);
+}
+
 TEST(Pointers, OutArraysAreNotWrittenIfTheRequestFailed) {
     std::uint32_t handle = 1;
     std::uint64_t point = 77;
@@ -636,13 +888,104 @@ TEST_F(DescriptorTest, WithoutTheirFlagAreNotLookedAt) {
     EXPECT_EQ(args_of<drm_panthor_group_create>(*call).eventfd_doorbell, -1);
 }
 
-TEST_F(DescriptorTest, ThatAreNotOpenAreBad) {
+TEST_F(DescriptorTest, ThatAreNotThereArriveAsNoneOrAsClosed) {
     create.flags = DRM_PANTHOR_GROUP_CREATE_USER_SUBMIT;
-    create.eventfd_sync_update = -1;
-    for (const int bad : {1'000'000, -2}) {
-        create.eventfd_group_state = bad;
-        EXPECT_EQ(marshal_error(DRM_IOCTL_PANTHOR_GROUP_CREATE, &create), Errno::bad_fd);
+    create.eventfd_sync_update = -77;
+    create.eventfd_group_state = 1'000'000;
+    ASSERT_TRUE(marshal(DRM_IOCTL_PANTHOR_GROUP_CREATE, &create, out));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    EXPECT_EQ(args_of<drm_panthor_group_create>(*call).eventfd_sync_update, kNoDescriptor);
+    EXPECT_EQ(args_of<drm_panthor_group_create>(*call).eventfd_group_state, kClosedDescriptor);
+    EXPECT_FALSE(unmarshal_reply(out, EBADF, call->reply(false), {}, &create));
+    EXPECT_EQ(create.eventfd_sync_update, -77);
+    EXPECT_EQ(create.eventfd_group_state, 1'000'000);
+}
+
+TEST_F(DescriptorTest, WithoutAFlagAreAlwaysLookedAt) {
+    drm_prime_handle prime{.handle = 0, .flags = 0, .fd = a.get()};
+    ASSERT_TRUE(marshal(DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime, out));
+    EXPECT_EQ(out.fds, std::vector{a.get()});
+    prime.fd = 1'000'000;
+    ASSERT_TRUE(marshal(DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime, out));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    EXPECT_EQ(args_of<drm_prime_handle>(*call).fd, kClosedDescriptor);
+}
+
+TEST_F(DescriptorTest, OfATargetTravelFirst) {
+    sync_merge_data merge{};
+    merge.fd2 = b.get();
+    ASSERT_TRUE(marshal(SYNC_IOC_MERGE, &merge, out, kPlainMemory, a.get()));
+    EXPECT_EQ(out.fds, (std::vector{a.get(), b.get()}));
+    auto call = arrive(out);
+    ASSERT_TRUE(call);
+    EXPECT_EQ(args_of<sync_merge_data>(*call).fd2, 0);
+    EXPECT_EQ(args_of<sync_merge_data>(*call).fence, kNoDescriptor);
+    base::ring_eventfd(call->take_target().get());
+    std::uint64_t count = 0;
+    EXPECT_EQ(::read(a.get(), &count, sizeof count), 8);
+    EXPECT_EQ(call->take_fds().size(), 1U);
+}
+
+TEST_F(DescriptorTest, OfATargetAreNeededAtBothEnds) {
+    dma_buf_sync sync{.flags = DMA_BUF_SYNC_READ};
+    EXPECT_EQ(marshal(DMA_BUF_IOCTL_SYNC, &sync, out).error(), Errno::bad_fd);
+    EXPECT_EQ(marshal(DMA_BUF_IOCTL_SYNC, &sync, out, kPlainMemory, 1'000'000).error(), Errno::bad_fd);
+    EXPECT_EQ(IncomingCall::parse(DMA_BUF_IOCTL_SYNC, std::as_bytes(std::span(&sync, 1)), {}).error(),
+              Errno::protocol);
+}
+
+/// A driver's answer to PRIME_HANDLE_TO_FD that gives an eventfd.
+struct GivenDescriptorTest : testing::Test {
+    drm_prime_handle prime{.handle = 1, .flags = DRM_CLOEXEC, .fd = 77};
+    Outgoing out;
+    std::vector<base::Fd> fds;
+
+    std::vector<std::byte> answer(std::int32_t index = 0) {
+        EXPECT_TRUE(marshal(DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime, out));
+        auto call = arrive(out);
+        args_of<drm_prime_handle>(*call).fd = index;
+        fds.push_back(base::make_eventfd().value());
+        return call->reply(true);
     }
+};
+
+TEST_F(GivenDescriptorTest, IsTheProgramsAndClosedOnExecIfItSaysSo) {
+    for (const std::uint32_t flags : {0U, DRM_CLOEXEC}) {
+        prime.flags = flags;
+        const auto reply = answer();
+        const int number = fds.back().get();
+        ASSERT_TRUE(unmarshal_reply(out, 0, reply, std::span(fds).last(1), &prime));
+        EXPECT_EQ(prime.fd, number);
+        EXPECT_EQ(::fcntl(prime.fd, F_GETFD), flags != 0 ? FD_CLOEXEC : 0);
+        EXPECT_FALSE(fds.back()) << "not ours any more";
+        ::close(prime.fd);
+    }
+}
+
+TEST_F(GivenDescriptorTest, IsClosedIfTheProgramCannotBeToldItsNumber) {
+    const UserMemory kReadOnly{.read = kPlainMemory.read,
+                               .write = [](void*, const void*, std::size_t) { return false; }};
+    const auto reply = answer();
+    const int number = fds[0].get();
+    EXPECT_EQ(unmarshal_reply(out, 0, reply, fds, &prime, kReadOnly).error(), Errno::fault);
+    EXPECT_EQ(::fcntl(number, F_GETFD), -1);
+    EXPECT_EQ(prime.fd, 77);
+}
+
+TEST_F(GivenDescriptorTest, ThatDidNotComeIsAProtocolError) {
+    for (const std::int32_t index : {-1, 1, INT32_MAX}) {
+        const auto reply = answer(index);
+        EXPECT_EQ(unmarshal_reply(out, 0, reply, std::span(fds).last(1), &prime).error(), Errno::protocol);
+        EXPECT_EQ(prime.fd, 77);
+    }
+}
+
+TEST_F(GivenDescriptorTest, LeavesTheFieldAloneIfTheRequestFailed) {
+    (void)answer();
+    EXPECT_EQ(unmarshal_reply(out, ENOENT, arrive(out)->reply(false), {}, &prime).error(), Errno::no_entry);
+    EXPECT_EQ(prime.fd, 77);
 }
 
 TEST_F(DescriptorTest, InAnotherNumberThanTheStructSaysAreAProtocolError) {

@@ -30,7 +30,11 @@ struct dma_buf_sync_file {
 };
 BELFRY_UAPI_ASSERT_SIZE(dma_buf_sync_file, 8);
 
-/* SET_NAME has no struct: its argument is the string itself. _A and _B differ in size bits only. */
+/* SET_NAME has no struct: its argument is the pointer itself. _A and _B differ in size bits only. */
+struct dma_buf_set_name {
+    uint64_t name; /* user pointer to a C string of at most 32 bytes */
+};
+BELFRY_UAPI_ASSERT_SIZE(dma_buf_set_name, 8);
 #define DMA_BUF_IOCTL_SYNC _IOW(BELFRY_DMA_BUF_IOCTL_BASE, 0, BELFRY_UAPI_STRUCT(dma_buf_sync))
 #define DMA_BUF_SET_NAME_A _IOW(BELFRY_DMA_BUF_IOCTL_BASE, 1, uint32_t)
 #define DMA_BUF_SET_NAME_B _IOW(BELFRY_DMA_BUF_IOCTL_BASE, 1, uint64_t)

@@ -1,6 +1,7 @@
 #include "drivers/panthor/device.hpp"
 
 #include <bit>
+#include <string_view>
 #include <utility>
 
 #include "base/atomic.hpp"
@@ -12,6 +13,11 @@ namespace {
 
 using gpu::AsReg;
 using gpu::Reg;
+
+constexpr drm::VersionInfo kVersion{
+    .major = 1, .minor = 5, .patchlevel = 0, .name = "panthor", .date = "0", .desc = "Panthor DRM driver"};
+/// As the GPU of an RK3588 is called.
+constexpr std::string_view kPlatformDevice = "fb000000.gpu";
 
 constexpr std::uint32_t kAllBits = ~0U;
 /// The last registers, which each kernel-mode job overwrites (facts/csf-isa.md 1.2).
@@ -27,6 +33,11 @@ void for_each_bit(std::uint32_t bits, Visit visit) {
 Device::Device(const gpu::Board& board, drm::ExportHost& exports)
     : board_(board),
       exports_(exports),
+      core_{.version = kVersion,
+            .unique = kPlatformDevice,
+            .exports = exports_,
+            .timers = timers_,
+            .fence_contexts = fence_contexts_},
       firmware_(board),
       mmu_(board.mmio),
       mcu_memory_(mmu_),
@@ -34,6 +45,9 @@ Device::Device(const gpu::Board& board, drm::ExportHost& exports)
 
 Device::~Device() {
     scheduler_.gpu_gone();
+    run_work();
+    // What is still queued waits for somebody who has gone before.
+    for (const auto& vm : std::exchange(binding_vms, {})) vm->binds().cancel();
     board_.mmio.write(Reg::job_int_mask, 0);
     board_.mmio.write(Reg::mmu_int_mask, 0);
     board_.mmio.write(Reg::mcu_control, gpu::kMcuControlDisable);
@@ -73,15 +87,15 @@ void Device::tick() {
     run_work();
 }
 
-void Device::wake(Queue& queue) {
-    if (!queue.is_linked()) ready_queues_.push_back(queue);
+void Device::wake(Work& work) {
+    if (!work.is_linked()) ready_.push_back(work);
 }
 
 void Device::run_work() {
-    while (!ready_queues_.empty()) {
-        Queue& queue = ready_queues_.front();
-        ready_queues_.pop_front();
-        queue.advance();
+    while (!ready_.empty()) {
+        Work& work = ready_.front();
+        ready_.pop_front();
+        work.advance();
     }
 }
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 
 #include <boost/intrusive/list.hpp>
 
@@ -23,7 +24,9 @@
 #include "drivers/panthor/mcu_memory.hpp"
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/scheduler.hpp"
+#include "drivers/panthor/work.hpp"
 #include "drm/buffer.hpp"
+#include "drm/core_ioctls.hpp"
 #include "drm/exports.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
@@ -51,8 +54,8 @@ class Device {
 
     /// Does what fences and jobs have become ready for. Every entry ends with it.
     void run_work();
-    /// Has `queue` looked at before the current entry returns.
-    void wake(Queue& queue);
+    /// Has `work` looked at before the current entry returns.
+    void wake(Work& work);
 
     [[nodiscard]] gpu::Mmio& mmio() { return board_.mmio; }
     [[nodiscard]] gpu::WakeLines& wake_lines() { return board_.wake_lines; }
@@ -61,12 +64,16 @@ class Device {
     [[nodiscard]] drm::BufferStats& buffer_stats() { return buffer_stats_; }
     [[nodiscard]] drm::MmapOffsets& mmap_offsets() { return mmap_offsets_; }
     [[nodiscard]] drm::Exports& exports() { return exports_; }
+    [[nodiscard]] drm::Device& core() { return core_; }
     [[nodiscard]] const FirmwareInterface& firmware() const { return firmware_; }
     [[nodiscard]] Mmu& mmu() { return mmu_; }
     [[nodiscard]] McuMemory& mcu_memory() { return mcu_memory_; }
     [[nodiscard]] Scheduler& scheduler() { return scheduler_; }
     /// A number that was never given before.
     [[nodiscard]] std::uint64_t next_serial() { return ++last_serial_; }
+
+    /// The page of LATEST_FLUSH_ID, for clients to read.
+    [[nodiscard]] int flush_id_fd() const { return board_.flush_id_fd; }
 
     [[nodiscard]] uapi::drm_panthor_gpu_info gpu_info();
     [[nodiscard]] uapi::drm_panthor_csif_info csif_info() const;
@@ -78,6 +85,9 @@ class Device {
     std::uint32_t groups = 0;
     std::uint32_t vms = 0;
     std::uint64_t requests = 0;
+
+    /// VMs with binds queued, which live until these are done.
+    std::set<std::shared_ptr<Vm>> binding_vms;
 
     void check_invariants() const;
 
@@ -94,11 +104,12 @@ class Device {
     drm::BufferStats buffer_stats_;
     drm::MmapOffsets mmap_offsets_;
     drm::Exports exports_;
+    drm::Device core_;
     FirmwareInterface firmware_;
     Mmu mmu_;
     McuMemory mcu_memory_;
     Scheduler scheduler_;
-    boost::intrusive::list<Queue, boost::intrusive::constant_time_size<false>> ready_queues_;
+    boost::intrusive::list<Work, boost::intrusive::constant_time_size<false>> ready_;
     std::function<void(Result<void>)> on_boot_;
     std::uint64_t last_serial_ = 0;
     bool booted_ = false;

@@ -9,13 +9,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <unordered_set>
+#include <span>
 
 #include "belfry/uapi/panthor_drm.h"
 #include "drivers/panthor/device.hpp"
 #include "drivers/panthor/group.hpp"
 #include "drivers/panthor/vm.hpp"
-#include "drm/buffer.hpp"
+#include "drm/core_ioctls.hpp"
 #include "drm/handles.hpp"
 #include "drm/node.hpp"
 #include "drm/syncobj_ioctls.hpp"
@@ -34,9 +34,12 @@ class File final : public drm::File {
     Result<void> dev_query(drm::Call& call);
     Result<void> vm_create(drm::Call& call);
     Result<void> vm_destroy(drm::Call& call);
+    Result<void> vm_get_state(drm::Call& call);
+    Result<void> tiler_heap_create(drm::Call& call);
     Result<void> bo_create(drm::Call& call);
     Result<void> bo_mmap_offset(drm::Call& call);
-    Result<void> gem_close(drm::Call& call);
+    Result<void> bo_set_label(drm::Call& call);
+    Result<void> set_user_mmio_offset(drm::Call& call);
     Result<void> group_create(drm::Call& call);
     Result<void> group_destroy(drm::Call& call);
     Result<void> group_submit(drm::Call& call);
@@ -46,23 +49,38 @@ class File final : public drm::File {
     Result<void> device_info(drm::Call& call);
     // Handlers that answer by themselves, perhaps later.
     void vm_bind(const std::shared_ptr<drm::Call>& call);
+    void tiler_heap_destroy(const std::shared_ptr<drm::Call>& call);
 
     [[nodiscard]] Device& device() { return device_; }
     [[nodiscard]] drm::SyncobjTable& syncobjs() { return syncobjs_; }
 
+    /// For rigs. Null if there is no such handle.
+    [[nodiscard]] drm::BufferPtr buffer(std::uint32_t handle) const {
+        const drm::BufferPtr* const found = buffers_.find(handle);
+        return found != nullptr ? *found : nullptr;
+    }
+    void check_invariants() const {
+        buffers_.check_invariants();
+        vms_.for_each([](std::uint32_t, const std::shared_ptr<Vm>& vm) { vm->check_invariants(); });
+    }
+
   private:
+    void driver_ioctl(const std::shared_ptr<drm::Call>& call);
+    /// The priorities that this file's groups may have, a bit each.
+    [[nodiscard]] std::uint8_t allowed_priorities();
     [[nodiscard]] std::shared_ptr<Group> group(std::uint32_t handle);
     [[nodiscard]] Group* group_by_serial(std::uint64_t serial);
-    Result<void> bind_one(Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
+    Result<void> bind_now(Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
+    Result<void> bind_later(Vm& vm, std::span<const uapi::drm_panthor_vm_bind_op> ops);
+    Result<BindOp> prepare_bind(const Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     Result<std::vector<drm::MapSegment>> map_user_queue(std::uint64_t offset, const drm::MapRequest& request);
 
     static constexpr std::uint32_t kGroupsMax = 128;
 
     Device& device_;
-    drm::NodeKind kind_;
-    drm::Opener opener_;
-    drm::HandleTable<drm::BufferPtr> buffers_;
-    std::unordered_set<const drm::Buffer*> mappable_;  // the buffers of those handles
+    drm::CoreFile core_;
+    drm::BufferTable& buffers_ = core_.buffers();
+    std::uint64_t user_mmio_offset_ = DRM_PANTHOR_USER_MMIO_OFFSET;
     drm::HandleTable<std::shared_ptr<Vm>> vms_{{.first = 1, .last = 32, .when_full = Errno::busy}};
     drm::HandleTable<std::shared_ptr<Group>> groups_{
         {.first = 1, .last = kGroupsMax, .when_full = Errno::busy}};

@@ -1,4 +1,4 @@
-// panthor's ioctls but GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with its errnos
+// panthor's ioctls but VM_BIND (bind.cpp) and GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with its errnos
 // (facts/uapi.md 1).
 
 #include <algorithm>
@@ -10,7 +10,6 @@
 
 #include "drivers/panthor/file.hpp"
 #include "drivers/panthor/user_queue_offsets.hpp"
-#include "drm/version_ioctls.hpp"
 
 namespace belfry::panthor {
 namespace {
@@ -18,55 +17,62 @@ namespace {
 using namespace belfry::uapi;
 using drm::Call;
 
-constexpr drm::VersionInfo kVersion{
-    .major = 1, .minor = 5, .patchlevel = 0, .name = "panthor", .date = "0", .desc = "Panthor DRM driver"};
-
 /// Host memory is pinned by binding it on real hardware; here this bounds what one request can cost.
 constexpr std::uint64_t kBufferBytesMax = 16ULL << 30;
 constexpr std::uint32_t kRingBytesMin = 4096;
 constexpr std::uint32_t kRingBytesMax = 65536;
 constexpr std::uint8_t kQueuePriorityMax = 15;
-/// Without CAP_SYS_NICE: low and medium.
-constexpr std::uint8_t kAllowedPriorities =
+/// A tiler heap's handle names its VM above, and itself below.
+constexpr unsigned kHeapHandleVmShift = 16;
+constexpr std::uint8_t kPrioritiesOfAll =
     1U << PANTHOR_GROUP_PRIORITY_LOW | 1U << PANTHOR_GROUP_PRIORITY_MEDIUM;
+constexpr std::uint8_t kPrioritiesOfTheNice =
+    1U << PANTHOR_GROUP_PRIORITY_HIGH | 1U << PANTHOR_GROUP_PRIORITY_REALTIME;
+/// With its NUL.
+constexpr std::size_t kLabelBytesMax = 4096;
+/// What SET_USER_MMIO_OFFSET takes: the offsets that 32-bit and 64-bit programs can say.
+constexpr std::uint64_t kUserMmioOffset32 = 1ULL << 43;
+constexpr std::uint64_t kUserMmioOffset64 = DRM_PANTHOR_USER_MMIO_OFFSET;
 
 constexpr auto kInvalid = std::unexpected(Errno::invalid);
 
-// How a row is handled: by a result, by itself, or by a helper that takes the syncobj table or nothing.
+// How a row is handled: by a result, by itself, or by a helper that takes the syncobj table.
 using Immediate = Result<void> (File::*)(Call&);
 using Deferring = void (File::*)(const std::shared_ptr<Call>&);
 using SyncobjHelper = void (*)(drm::SyncobjTable&, drm::Timers&, const std::shared_ptr<Call>&);
-using PlainHelper = void (*)(const std::shared_ptr<Call>&);
 
 struct Row {
     std::uint32_t request = 0;
     Immediate immediate = nullptr;
     Deferring deferring = nullptr;
     SyncobjHelper syncobj = nullptr;
-    PlainHelper plain = nullptr;
 };
-
-void version(const std::shared_ptr<Call>& call) { drm::version(kVersion, call); }
 
 // clang-format off
 constexpr Row kIoctls[] = {
-    {.request = DRM_IOCTL_VERSION,                  .plain = version},
-    {.request = DRM_IOCTL_GET_CAP,                  .plain = drm::get_cap},
-    {.request = DRM_IOCTL_GEM_CLOSE,                .immediate = &File::gem_close},
     {.request = DRM_IOCTL_SYNCOBJ_CREATE,           .syncobj = drm::syncobj_create},
     {.request = DRM_IOCTL_SYNCOBJ_DESTROY,          .syncobj = drm::syncobj_destroy},
+    {.request = DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD,     .syncobj = drm::syncobj_handle_to_fd},
+    {.request = DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE,     .syncobj = drm::syncobj_fd_to_handle},
     {.request = DRM_IOCTL_SYNCOBJ_WAIT,             .syncobj = drm::syncobj_wait},
     {.request = DRM_IOCTL_SYNCOBJ_RESET,            .syncobj = drm::syncobj_reset},
     {.request = DRM_IOCTL_SYNCOBJ_SIGNAL,           .syncobj = drm::syncobj_signal},
     {.request = DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT,    .syncobj = drm::syncobj_timeline_wait},
     {.request = DRM_IOCTL_SYNCOBJ_QUERY,            .syncobj = drm::syncobj_query},
+    {.request = DRM_IOCTL_SYNCOBJ_TRANSFER,         .syncobj = drm::syncobj_transfer},
     {.request = DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL,  .syncobj = drm::syncobj_timeline_signal},
+    {.request = DRM_IOCTL_SYNCOBJ_EVENTFD,          .syncobj = drm::syncobj_eventfd},
     {.request = DRM_IOCTL_PANTHOR_DEV_QUERY,        .immediate = &File::dev_query},
     {.request = DRM_IOCTL_PANTHOR_VM_CREATE,        .immediate = &File::vm_create},
     {.request = DRM_IOCTL_PANTHOR_VM_DESTROY,       .immediate = &File::vm_destroy},
     {.request = DRM_IOCTL_PANTHOR_VM_BIND,          .deferring = &File::vm_bind},
+    {.request = DRM_IOCTL_PANTHOR_VM_GET_STATE,     .immediate = &File::vm_get_state},
+    {.request = DRM_IOCTL_PANTHOR_TILER_HEAP_CREATE,  .immediate = &File::tiler_heap_create},
+    {.request = DRM_IOCTL_PANTHOR_TILER_HEAP_DESTROY, .deferring = &File::tiler_heap_destroy},
     {.request = DRM_IOCTL_PANTHOR_BO_CREATE,        .immediate = &File::bo_create},
     {.request = DRM_IOCTL_PANTHOR_BO_MMAP_OFFSET,   .immediate = &File::bo_mmap_offset},
+    {.request = DRM_IOCTL_PANTHOR_BO_SET_LABEL,     .immediate = &File::bo_set_label},
+    {.request = DRM_IOCTL_PANTHOR_SET_USER_MMIO_OFFSET, .immediate = &File::set_user_mmio_offset},
     {.request = DRM_IOCTL_PANTHOR_GROUP_CREATE,     .immediate = &File::group_create},
     {.request = DRM_IOCTL_PANTHOR_GROUP_DESTROY,    .immediate = &File::group_destroy},
     {.request = DRM_IOCTL_PANTHOR_GROUP_SUBMIT,     .immediate = &File::group_submit},
@@ -94,7 +100,9 @@ Result<void> answer(drm_panthor_dev_query& query, std::uint32_t bytes_min, const
 }  // namespace
 
 File::File(Device& device, drm::NodeKind kind, const drm::Opener& opener)
-    : device_(device), kind_(kind), opener_(opener), syncobjs_(device.fence_contexts()) {
+    : device_(device),
+      core_(device.core(), kind, opener),
+      syncobjs_(device.fence_contexts(), device.exports()) {
     ++device_.files;
 }
 
@@ -102,13 +110,22 @@ File::~File() {
     groups_.for_each(
         [](std::uint32_t, const std::shared_ptr<Group>& group) { group->end({.destroyed = true}); });
     groups_.clear();
-    vms_.for_each([this](std::uint32_t, const std::shared_ptr<Vm>&) { --device_.vms; });
+    vms_.for_each([this](std::uint32_t, const std::shared_ptr<Vm>& vm) {
+        vm->destroy();
+        --device_.vms;
+    });
     --device_.files;
     device_.run_work();
 }
 
 void File::ioctl(const std::shared_ptr<Call>& call) {
     ++device_.requests;
+    // The core decides who may ask for what is its own. All else may be asked through both nodes.
+    if (!drm::core_ioctl(core_, call)) driver_ioctl(call);
+    device_.run_work();
+}
+
+void File::driver_ioctl(const std::shared_ptr<Call>& call) {
     const auto* const row = std::ranges::find(kIoctls, call->request(), &Row::request);
     if (row == std::end(kIoctls))
         call->complete(kInvalid);
@@ -116,11 +133,8 @@ void File::ioctl(const std::shared_ptr<Call>& call) {
         call->complete((this->*row->immediate)(*call));
     else if (row->deferring != nullptr)
         (this->*row->deferring)(call);
-    else if (row->syncobj != nullptr)
-        row->syncobj(syncobjs_, device_.timers(), call);
     else
-        row->plain(call);
-    device_.run_work();
+        row->syncobj(syncobjs_, device_.timers(), call);
 }
 
 std::shared_ptr<Group> File::group(std::uint32_t handle) {
@@ -140,7 +154,7 @@ Result<void> File::dev_query(Call& call) {
                           device_.timestamp_info());
         case DRM_PANTHOR_DEV_QUERY_GROUP_PRIORITIES_INFO:
             return answer(query, sizeof(drm_panthor_group_priorities_info),
-                          drm_panthor_group_priorities_info{.allowed_mask = kAllowedPriorities});
+                          drm_panthor_group_priorities_info{.allowed_mask = allowed_priorities()});
         default: return kInvalid;
     }
 }
@@ -148,7 +162,7 @@ Result<void> File::dev_query(Call& call) {
 Result<void> File::vm_create(Call& call) {
     auto& args = call.args<drm_panthor_vm_create>();
     if (args.flags != 0) return kInvalid;
-    auto vm = Vm::make(device_.mmu(), device_.next_serial(), args.user_va_range);
+    auto vm = Vm::make(device_, args.user_va_range);
     if (!vm) return std::unexpected(vm.error());
     const std::uint64_t user_va_bytes = (*vm)->user_va_bytes();
     const auto id = vms_.insert(std::move(*vm));
@@ -161,53 +175,50 @@ Result<void> File::vm_create(Call& call) {
 
 Result<void> File::vm_destroy(Call& call) {
     const auto& args = call.args<drm_panthor_vm_destroy>();
-    if (args.pad != 0 || !vms_.remove(args.id)) return kInvalid;
+    if (args.pad != 0) return kInvalid;
+    const auto vm = vms_.remove(args.id);
+    if (!vm) return kInvalid;
+    (*vm)->destroy();
     --device_.vms;
     return {};
 }
 
-void File::vm_bind(const std::shared_ptr<Call>& call) {
-    auto& args = call->args<drm_panthor_vm_bind>();
-    const auto* const found = vms_.find(args.vm_id);
-    if (found == nullptr) return call->complete(kInvalid);
-    // Binding in the background comes with the rest of the uAPI.
-    if ((args.flags & DRM_PANTHOR_VM_BIND_ASYNC) != 0)
-        return call->complete(std::unexpected(Errno::not_supported));
-    const std::shared_ptr<Vm> vm = *found;
-    const auto* const ops = reinterpret_cast<const drm_panthor_vm_bind_op*>(args.ops.array);
-    Result<void> result;
-    for (std::uint32_t i = 0; i < args.ops.count; ++i) {
-        result = bind_one(*vm, ops[i]);
-        if (result) continue;
-        args.ops.count = i;  // how far it got: earlier ones stay
-        break;
-    }
-    // Answered when the GPU can no longer touch what was unmapped.
-    vm->flush([call, vm, result] { call->complete(result); });
+Result<void> File::vm_get_state(Call& call) {
+    auto& args = call.args<drm_panthor_vm_get_state>();
+    const auto* const vm = vms_.find(args.vm_id);
+    if (vm == nullptr) return kInvalid;
+    args.state = (*vm)->unusable ? DRM_PANTHOR_VM_STATE_UNUSABLE : DRM_PANTHOR_VM_STATE_USABLE;
+    return {};
 }
 
-Result<void> File::bind_one(Vm& vm, const drm_panthor_vm_bind_op& op) {
-    constexpr auto kMapFlags =
-        static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_MAP_READONLY | DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC |
-                                   DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED);
-    constexpr auto kTypeMask = static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_MASK);
-    if (op.syncs.count != 0) return kInvalid;
-    if (op.size == 0) return {};  // and nothing else is looked at
-    if ((op.va | op.size | op.bo_offset) % base::kPageBytes != 0) return kInvalid;
-    switch (op.flags & kTypeMask) {
-        case static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_MAP): {
-            const auto* const buffer = buffers_.find(op.bo_handle);
-            if (buffer == nullptr || (op.flags & ~(kMapFlags | kTypeMask)) != 0) return kInvalid;
-            const std::uint64_t bytes = (*buffer)->size();
-            if (op.size > bytes || op.bo_offset > bytes - op.size) return kInvalid;
-            if ((*buffer)->exclusive_vm() != 0 && (*buffer)->exclusive_vm() != vm.tag()) return kInvalid;
-            return vm.map(*buffer, op.bo_offset, op.va, op.size, op.flags & kMapFlags);
-        }
-        case static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_UNMAP):
-            if ((op.flags & ~kTypeMask) != 0 || op.bo_handle != 0 || op.bo_offset != 0) return kInvalid;
-            return vm.unmap(op.va, op.size);
-        default: return kInvalid;
-    }
+Result<void> File::tiler_heap_create(Call& call) {
+    auto& args = call.args<drm_panthor_tiler_heap_create>();
+    const auto* const vm = vms_.find(args.vm_id);
+    if (vm == nullptr) return kInvalid;
+    // The VM has heaps from here on, also if this one is refused.
+    const auto heaps = (*vm)->make_tiler_heaps();
+    if (!heaps) return std::unexpected(heaps.error());
+    const auto created = (*heaps)->create({.initial_chunks = args.initial_chunk_count,
+                                           .chunk_bytes = args.chunk_size,
+                                           .chunks_max = args.max_chunks});
+    if (!created) return std::unexpected(created.error());
+    args.handle = args.vm_id << kHeapHandleVmShift | created->id;
+    args.tiler_heap_ctx_gpu_va = created->context_va;
+    args.first_heap_chunk_gpu_va = created->first_chunk_va;
+    return {};
+}
+
+void File::tiler_heap_destroy(const std::shared_ptr<Call>& call) {
+    const auto& args = call->args<drm_panthor_tiler_heap_destroy>();
+    if (args.pad != 0) return call->complete(kInvalid);
+    const auto* const found = vms_.find(args.handle >> kHeapHandleVmShift);
+    if (found == nullptr) return call->complete(kInvalid);
+    const std::shared_ptr<Vm> vm = *found;
+    if (vm->tiler_heaps() == nullptr) return call->complete(std::unexpected(Errno::no_entry));
+    const auto destroyed = vm->tiler_heaps()->destroy(args.handle & ((1U << kHeapHandleVmShift) - 1));
+    if (!destroyed) return call->complete(destroyed);
+    // Answered when the GPU can no longer touch the heap.
+    vm->flush([call, vm] { call->complete({}); });
 }
 
 Result<void> File::bo_create(Call& call) {
@@ -229,7 +240,6 @@ Result<void> File::bo_create(Call& call) {
     const std::uint64_t bytes = (*buffer)->size();
     const auto handle = buffers_.insert(*buffer);
     if (!handle) return std::unexpected(handle.error());
-    mappable_.insert(buffer->get());
     args.size = bytes;
     args.handle = *handle;
     return {};
@@ -247,11 +257,33 @@ Result<void> File::bo_mmap_offset(Call& call) {
     return {};
 }
 
-Result<void> File::gem_close(Call& call) {
-    const auto buffer = buffers_.remove(call.args<drm_gem_close>().handle);
-    if (!buffer) return kInvalid;
-    mappable_.erase(buffer->get());
+Result<void> File::bo_set_label(Call& call) {
+    const auto& args = call.args<drm_panthor_bo_set_label>();
+    if (args.pad != 0) return kInvalid;
+    const auto* const buffer = buffers_.find(args.handle);
+    if (buffer == nullptr) return std::unexpected(Errno::no_entry);
+    if (args.label == 0) {
+        (*buffer)->label.reset();
+        return {};
+    }
+    const auto* const label = reinterpret_cast<const char*>(args.label);
+    const std::size_t length = ::strnlen(label, kLabelBytesMax);
+    if (length == kLabelBytesMax) return std::unexpected(Errno::too_big);
+    (*buffer)->label.emplace(label, length);
     return {};
+}
+
+Result<void> File::set_user_mmio_offset(Call& call) {
+    const std::uint64_t offset = call.args<drm_panthor_set_user_mmio_offset>().offset;
+    if (offset != kUserMmioOffset32 && offset != kUserMmioOffset64) return kInvalid;
+    user_mmio_offset_ = offset;
+    return {};
+}
+
+std::uint8_t File::allowed_priorities() {
+    const bool nice =
+        core_.opener().may_nice || (core_.master() != nullptr && core_.master()->is_current_master());
+    return nice ? kPrioritiesOfAll | kPrioritiesOfTheNice : kPrioritiesOfAll;
 }
 
 Result<void> File::group_create(Call& call) {
@@ -262,7 +294,7 @@ Result<void> File::group_create(Call& call) {
     const bool has_eventfd = (args.flags & DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD) != 0;
     if (args.queues.count == 0 || args.queues.count > 32) return kInvalid;
     if (args.priority > PANTHOR_GROUP_PRIORITY_REALTIME) return kInvalid;
-    if ((kAllowedPriorities >> args.priority & 1U) == 0) return std::unexpected(Errno::access);
+    if ((allowed_priorities() >> args.priority & 1U) == 0) return std::unexpected(Errno::access);
     if ((args.flags & ~kFlags) != 0 || args.pad != 0 || (has_eventfd && !user_submit)) return kInvalid;
 
     const auto info = device_.gpu_info();
@@ -287,8 +319,10 @@ Result<void> File::group_create(Call& call) {
                          .max_tiler_cores = args.max_tiler_cores};
     if (user_submit) {
         // Sync-update and group-state events come with XGS and the scheduler.
-        if (args.eventfd_sync_update != -1 || args.eventfd_group_state != -1)
-            return std::unexpected(Errno::not_supported);
+        for (const std::int32_t event : {args.eventfd_sync_update, args.eventfd_group_state}) {
+            if (event == Call::kClosedDescriptor) return std::unexpected(Errno::bad_fd);
+            if (event != Call::kNoDescriptor) return std::unexpected(Errno::not_supported);
+        }
         if (has_eventfd) {
             options.doorbell_eventfd = call.take_fd(args.eventfd_doorbell);
             if (const auto sound = base::check_eventfd(options.doorbell_eventfd.get()); !sound) return sound;
@@ -318,7 +352,8 @@ Result<void> File::group_create(Call& call) {
     if (user_submit) {
         for (std::uint32_t i = 0; i < args.queues.count; ++i) {
             const auto offset = [&](QueueObject object) {
-                return encode_offset({.object = object, .group_serial = (*group)->serial(), .queue = i});
+                return encode_offset({.object = object, .group_serial = (*group)->serial(), .queue = i}) -
+                       DRM_PANTHOR_USER_MMIO_OFFSET + user_mmio_offset_;
             };
             queues[i].ringbuf_offset = offset(QueueObject::ring);
             queues[i].user_io_offset = offset(QueueObject::user_io);
@@ -376,12 +411,21 @@ Group* File::group_by_serial(std::uint64_t serial) {
 
 Result<std::vector<drm::MapSegment>> File::mmap(const drm::MapRequest& request) {
     if (request.bytes == 0 || request.offset % base::kPageBytes != 0) return kInvalid;
-    if (request.offset >= DRM_PANTHOR_USER_MMIO_OFFSET) return map_user_queue(request.offset, request);
+    if (request.offset >= user_mmio_offset_) {
+        const std::uint64_t offset = request.offset - user_mmio_offset_ + DRM_PANTHOR_USER_MMIO_OFFSET;
+        if (offset != DRM_PANTHOR_USER_FLUSH_ID_MMIO_OFFSET) return map_user_queue(offset, request);
+        if (request.bytes > base::kPageBytes || (request.protection & (PROT_WRITE | PROT_EXEC)) != 0)
+            return kInvalid;
+        return std::vector{drm::MapSegment{.fd = device_.flush_id_fd(),
+                                           .fd_offset = 0,
+                                           .bytes = base::kPageBytes,
+                                           .access = base::Access::read}};
+    }
 
     const drm::BufferPtr buffer = device_.mmap_offsets().find(request.offset);
     if (buffer == nullptr) return kInvalid;
-    if (!mappable_.contains(buffer.get())) return std::unexpected(Errno::access);
     if (request.bytes > buffer->size()) return kInvalid;  // before rounding, which wraps
+    if (!buffers_.is_open(*buffer)) return std::unexpected(Errno::access);
     const std::uint64_t bytes = base::round_up_to_page(request.bytes);
     return std::vector{drm::MapSegment{
         .fd = buffer->fd(), .fd_offset = 0, .bytes = bytes, .access = base::Access::read_write}};

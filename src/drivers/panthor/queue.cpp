@@ -62,16 +62,8 @@ std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uin
 
 }  // namespace
 
-bool Job::ready() {
-    while (!dependencies_.empty()) {
-        if (dependency_signalled_.pending()) return false;
-        if (dependencies_.back()->add_callback(dependency_signalled_)) return false;
-        dependencies_.pop_back();
-    }
-    return true;
-}
-
-void Job::wake_queue() { queue_.wake(); }
+Job::Job(Queue& queue, const JobStream& stream)
+    : queue_(queue), stream_(stream), dependencies_([this] { queue_.wake(); }) {}
 
 Queue::Queue(Device& device, Group& group, std::size_t index, const QueueOptions& options)
     : device_(device),
@@ -108,9 +100,8 @@ Result<void> Queue::allocate(uapi::belfry_user_input& input, uapi::belfry_user_o
 }
 
 void Queue::unmap() {
-    // The program may have bound something else over it: that goes too, as in the kernel.
-    if (ring_va_ != 0) static_cast<void>(group_.vm().unmap(ring_va_, ring_->size()));
-    if (sync_va_ != 0) static_cast<void>(group_.vm().unmap(sync_va_, sync_->size()));
+    if (ring_va_ != 0) group_.vm().unmap_kernel(ring_va_, ring_->size());
+    if (sync_va_ != 0) group_.vm().unmap_kernel(sync_va_, sync_->size());
 }
 
 bool Queue::has_work() const {
@@ -142,7 +133,7 @@ void Queue::advance() {
         return;
     }
     bool wrote = false;
-    while (!waiting_.empty() && waiting_.front()->ready()) {
+    while (!waiting_.empty() && waiting_.front()->dependencies_.ready()) {
         Job& job = *waiting_.front();
         if (job.stream_.bytes != 0) {
             // Room is made by jobs that are done, of which there is an interrupt; of EXTRACT, which moves

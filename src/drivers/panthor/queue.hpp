@@ -17,11 +17,11 @@
 #include <memory>
 #include <vector>
 
-#include <boost/intrusive/list.hpp>
-
 #include "base/result.hpp"
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
+#include "drivers/panthor/sync_ops.hpp"
+#include "drivers/panthor/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
@@ -50,10 +50,10 @@ struct JobStream {
 /// A kernel-mode job, from GROUP_SUBMIT until its fence signals.
 class Job {
   public:
-    Job(Queue& queue, const JobStream& stream) : queue_(queue), stream_(stream) {}
+    Job(Queue& queue, const JobStream& stream);
 
-    /// The job will not run before `fence` has signalled.
-    void add_dependency(drm::FencePtr fence) { dependencies_.push_back(std::move(fence)); }
+    /// The job will not run before these have signalled.
+    [[nodiscard]] Dependencies& dependencies() { return dependencies_; }
     /// Signals when the job is done, or has failed. Made by arm().
     [[nodiscard]] const drm::FencePtr& finished() const { return finished_; }
     /// Numbers the job: from here on it must be pushed.
@@ -62,23 +62,15 @@ class Job {
   private:
     friend class Queue;
 
-    /// Drops dependencies that have signalled; true if none is left. Else is told of the next one.
-    bool ready();
-
     Queue& queue_;
     JobStream stream_;
-    std::vector<drm::FencePtr> dependencies_;
-    drm::FenceCallback dependency_signalled_{[this] { wake_queue(); }};
+    Dependencies dependencies_;
     drm::FencePtr finished_;
     std::uint64_t seqno_ = 0;     // of the queue's sync object; 0 until it is in the ring
     std::uint64_t ring_end_ = 0;  // counter of the ring's bytes
-
-    void wake_queue();
 };
 
-/// Queues with something to do are linked to the device's list, which it works off before it returns.
-class Queue
-    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+class Queue final : public Work {
   public:
     Queue(Device& device, Group& group, std::size_t index, const QueueOptions& options);
     ~Queue();
@@ -100,7 +92,7 @@ class Queue
     // Kernel mode.
     void push(std::unique_ptr<Job> job);
     /// Moves jobs whose dependencies have signalled into the ring, in order, as far as there is room.
-    void advance();
+    void advance() override;
     /// Once the group is resident, jobs in the ring may take their time, and no longer.
     void start_clock();
     /// Signals the fences of jobs that the GPU has completed.

@@ -1,16 +1,21 @@
 // Vm: a GPU address space of a program: which buffers lie where, and the tables that say so to the GPU.
 //
-// Owns   the mappings (drm::VaSpace) and the tables. Owned by the file's handle table and by groups.
+// Owns   the mappings (drm::VaSpace), the tables, the binds that are queued, and the tiler heaps. Owned by
+//        the file's handle table, by groups, and by the device while binds are queued.
 // Runs   in the driver actor. Called by File and Group; Mmu puts it on an address space of the GPU.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <vector>
 
 #include "belfry/uapi/panthor_drm.h"
+#include "drivers/panthor/bind_queue.hpp"
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/page_table.hpp"
+#include "drivers/panthor/tiler_heap.hpp"
 #include "drm/buffer.hpp"
 #include "drm/va_space.hpp"
 
@@ -19,6 +24,8 @@ namespace belfry::panthor {
 using base::Errno;
 using base::Result;
 
+class Device;
+
 /// What AS_FAULTSTATUS and AS_FAULTADDRESS said.
 struct VmFault {
     std::uint32_t type;
@@ -26,51 +33,80 @@ struct VmFault {
     std::uint64_t address;
 };
 
-class Vm {
+class Vm : public std::enable_shared_from_this<Vm> {
   public:
     static constexpr unsigned kVaBits = 48;
 
     /// `user_va_bytes` as VM_CREATE has it: 0 = the driver's choice. EINVAL: more than the hardware has.
-    /// `tag` tells VMs apart for exclusive buffers: not 0, never used twice.
-    static Result<std::shared_ptr<Vm>> make(Mmu& mmu, std::uint64_t tag, std::uint64_t user_va_bytes);
-    Vm(Mmu& mmu, std::uint64_t tag, std::uint64_t user_va_bytes);
+    static Result<std::shared_ptr<Vm>> make(Device& device, std::uint64_t user_va_bytes);
+    Vm(Device& device, std::uint64_t user_va_bytes);
     ~Vm();
     Vm(const Vm&) = delete;
     Vm& operator=(const Vm&) = delete;
 
     [[nodiscard]] std::uint64_t user_va_bytes() const { return user_va_bytes_; }
+    /// Tells VMs apart for exclusive buffers: not 0, never used twice.
     [[nodiscard]] std::uint64_t tag() const { return tag_; }
 
-    /// Both take effect on the tables at once. What was unmapped stays alive until flush() is done.
+    /// All three take effect on the tables at once. What was unmapped stays alive until flush() is done.
+    Result<void> execute(BindOp op);
     Result<void> map(drm::BufferPtr buffer, std::uint64_t offset, std::uint64_t va, std::uint64_t bytes,
                      std::uint32_t flags);
     Result<void> unmap(std::uint64_t va, std::uint64_t bytes);
     /// Maps a buffer of the driver's own into the upper part; returns where. Flags as of map().
     Result<std::uint64_t> map_kernel(const drm::BufferPtr& buffer, std::uint32_t flags);
+    /// Unmaps what map_kernel() did, or what the program has bound over it. The addresses are given again
+    /// after a flush.
+    void unmap_kernel(std::uint64_t va, std::uint64_t bytes);
 
     /// Calls `done` when the GPU can no longer touch anything that was unmapped before.
     void flush(Mmu::Done done);
 
     [[nodiscard]] PageTable& tables() { return tables_; }
     [[nodiscard]] const drm::VaSpace& space() const { return space_; }
+    [[nodiscard]] BindQueue& binds() { return binds_; }
+
+    /// The VM's heaps; null if it never had any.
+    [[nodiscard]] TilerHeaps* tiler_heaps() { return tiler_heaps_.get(); }
+    /// The same, made with the first request. ENOMEM.
+    Result<TilerHeaps*> make_tiler_heaps();
+
+    /// Nothing can be asked of it any more. Its heaps go; its mappings stay for those who still use them.
+    void destroy();
+
+    /// A bind in the background has failed: nothing can be mapped any more.
+    bool unusable = false;
 
     /// The fault that took the address space off the GPU, until the groups on it have ended.
     VmFault fault{};
     bool faulted = false;
 
-  private:
-    void apply(const drm::VaStep& step);
+    void check_invariants() const;
 
-    Mmu& mmu_;
+  private:
+    struct FreedRange {
+        std::uint64_t va;
+        std::uint64_t bytes;
+    };
+
+    void apply(const drm::VaStep& step);
+    [[nodiscard]] Result<std::uint64_t> allocate_kernel_va(std::uint64_t bytes);
+    void free_kernel_va(const FreedRange& range);
+
+    Device& device_;
     std::uint64_t user_va_bytes_;
     std::uint64_t tag_;
-    std::uint64_t next_kernel_va_;
+    std::map<std::uint64_t, std::uint64_t> kernel_free_;  // pieces of the upper part: address, bytes
     PageTable tables_;
     drm::VaSpace space_;
-    drm::VaSpace::Removed removed_;  // since the last flush was asked for
+    // Since the last flush was asked for:
+    drm::VaSpace::Removed removed_;
+    std::vector<FreedRange> kernel_freed_;
     unsigned flushes_ = 0;
     // Continuations of flushes hold this: they may be called when the Vm is gone.
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    std::unique_ptr<TilerHeaps> tiler_heaps_;
+    BindQueue binds_;
 };
 
 }  // namespace belfry::panthor

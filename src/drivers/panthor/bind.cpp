@@ -1,0 +1,103 @@
+// VM_BIND: at once, or in the background with fences to wait for and to signal (facts/uapi.md 1.7).
+//
+// A bind that is done at once does not wait for those that are queued.
+
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/memory.hpp"
+#include "drivers/panthor/file.hpp"
+#include "drivers/panthor/sync_ops.hpp"
+
+namespace belfry::panthor {
+namespace {
+
+using namespace belfry::uapi;
+
+constexpr auto kInvalid = std::unexpected(Errno::invalid);
+constexpr auto kMapFlags =
+    static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_MAP_READONLY | DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC |
+                               DRM_PANTHOR_VM_BIND_OP_MAP_UNCACHED);
+constexpr auto kTypeMask = static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_MASK);
+
+}  // namespace
+
+void File::vm_bind(const std::shared_ptr<drm::Call>& call) {
+    auto& args = call->args<drm_panthor_vm_bind>();
+    const auto* const found = vms_.find(args.vm_id);
+    if (found == nullptr) return call->complete(kInvalid);
+    const std::shared_ptr<Vm> vm = *found;
+    const std::span ops(reinterpret_cast<const drm_panthor_vm_bind_op*>(args.ops.array), args.ops.count);
+    if ((args.flags & DRM_PANTHOR_VM_BIND_ASYNC) != 0) return call->complete(bind_later(*vm, ops));
+    Result<void> result;
+    for (std::uint32_t i = 0; i < ops.size(); ++i) {
+        result = bind_now(*vm, ops[i]);
+        if (result) continue;
+        args.ops.count = i;  // how far it got: earlier ones stay
+        break;
+    }
+    // Answered when the GPU can no longer touch what was unmapped.
+    vm->flush([call, vm, result] { call->complete(result); });
+}
+
+Result<void> File::bind_now(Vm& vm, const drm_panthor_vm_bind_op& op) {
+    if (op.syncs.count != 0) return kInvalid;
+    if (op.size == 0) return {};  // and nothing else is looked at
+    auto prepared = prepare_bind(vm, op);
+    if (!prepared) return std::unexpected(prepared.error());
+    return vm.execute(std::move(*prepared));
+}
+
+Result<void> File::bind_later(Vm& vm, std::span<const drm_panthor_vm_bind_op> ops) {
+    std::vector<std::unique_ptr<BindJob>> jobs;
+    jobs.reserve(ops.size());
+    for (const auto& op : ops) {
+        if (vm.unusable) return kInvalid;
+        auto prepared = prepare_bind(vm, op);
+        if (!prepared) return std::unexpected(prepared.error());
+        jobs.push_back(std::make_unique<BindJob>(vm.binds(), std::move(*prepared)));
+    }
+
+    SyncOps sync(syncobjs_);
+    for (const auto& op : ops)
+        if (const auto sound = sync.collect_signals(syncs_of(op)); !sound) return sound;
+    for (std::size_t i = 0; i < ops.size(); ++i) {
+        BindJob& job = *jobs[i];
+        if (const auto sound = sync.resolve_waits(syncs_of(ops[i]), job.dependencies()); !sound) return sound;
+        job.arm(vm.binds().make_fence());
+        sync.armed(syncs_of(ops[i]), job.finished());
+    }
+
+    // The point of no return: from here on nothing fails, and every fence is signalled by the VM's queue.
+    for (auto& job : jobs) vm.binds().push(std::move(job));
+    sync.publish();
+    return {};
+}
+
+Result<BindOp> File::prepare_bind(const Vm& vm, const drm_panthor_vm_bind_op& op) {
+    if ((op.va | op.size | op.bo_offset) % base::kPageBytes != 0) return kInvalid;
+    const std::uint32_t type = op.flags & kTypeMask;
+    if (type == static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_MAP)) {
+        const auto* const buffer = buffers_.find(op.bo_handle);
+        if (buffer == nullptr || (op.flags & ~(kMapFlags | kTypeMask)) != 0) return kInvalid;
+        const std::uint64_t bytes = (*buffer)->size();
+        if (op.size > bytes || op.bo_offset > bytes - op.size) return kInvalid;
+        if ((*buffer)->exclusive_vm() != 0 && (*buffer)->exclusive_vm() != vm.tag()) return kInvalid;
+        return BindOp{.kind = BindOp::Kind::map,
+                      .va = op.va,
+                      .bytes = op.size,
+                      .buffer = *buffer,
+                      .buffer_offset = op.bo_offset,
+                      .flags = op.flags & kMapFlags};
+    }
+    if ((op.flags & ~kTypeMask) != 0 || op.bo_handle != 0 || op.bo_offset != 0) return kInvalid;
+    if (type == static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_UNMAP))
+        return BindOp{.kind = BindOp::Kind::unmap, .va = op.va, .bytes = op.size};
+    if (type != static_cast<std::uint32_t>(DRM_PANTHOR_VM_BIND_OP_TYPE_SYNC_ONLY)) return kInvalid;
+    if (op.va != 0 || op.size != 0 || op.syncs.count == 0) return kInvalid;
+    return BindOp{.kind = BindOp::Kind::sync_only};
+}
+
+}  // namespace belfry::panthor

@@ -1,0 +1,58 @@
+// The core requests: what every DRM device answers, whatever its driver, and the rule of who may ask.
+//
+// Owns    drm::Device: what the core knows of a device, embedded in the driver's. CoreFile: what it knows of
+//         an open file, embedded in the driver's: buffer handles, master state, waits for dma-bufs.
+// Runs    in the driver actor.
+// Called  by a driver's dispatch, before its own requests. The table is kRows in core_ioctls.cpp.
+// Why so  which node a request came through decides what it may do (facts/uapi.md 1.1 step 6, 4.1). A
+//         driver's own requests and those on syncobjs are allowed on both, so they are not checked here.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "drm/buffer_table.hpp"
+#include "drm/call.hpp"
+#include "drm/dma_buf_ioctls.hpp"
+#include "drm/exports.hpp"
+#include "drm/master.hpp"
+#include "drm/node.hpp"
+#include "drm/timers.hpp"
+#include "drm/version_ioctls.hpp"
+
+namespace belfry::drm {
+
+struct Device {
+    const VersionInfo& version;
+    std::string_view unique;  ///< the name of the platform device
+    Exports& exports;
+    Timers& timers;
+    FenceContexts& fence_contexts;
+    Masters masters{};
+    BufferNames buffer_names{};
+};
+
+class CoreFile {
+  public:
+    CoreFile(Device& device, NodeKind kind, const Opener& opener);
+
+    [[nodiscard]] Device& device() { return device_; }
+    [[nodiscard]] const Opener& opener() const { return opener_; }
+    [[nodiscard]] BufferTable& buffers() { return buffers_; }
+    [[nodiscard]] DmaBufWaits& dma_buf_waits() { return dma_buf_waits_; }
+    /// Of files of the primary node; null for the others.
+    [[nodiscard]] MasterFile* master() { return master_ ? &*master_ : nullptr; }
+
+  private:
+    Device& device_;
+    Opener opener_;
+    std::optional<MasterFile> master_;
+    BufferTable buffers_;
+    DmaBufWaits dma_buf_waits_;
+};
+
+/// Answers `call` if it is a core request. False: it is the driver's (or a syncobj's), and was not touched.
+[[nodiscard]] bool core_ioctl(CoreFile& file, const std::shared_ptr<Call>& call);
+
+}  // namespace belfry::drm
