@@ -1,9 +1,13 @@
 // belfry: shows, tries and measures.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -11,6 +15,29 @@
 
 #include "cli/commands.hpp"
 #include "cli/failure.hpp"
+#include "cli/run.hpp"
+
+namespace {
+
+/// CLI11 would take words of the program apart, such as "[a,b]"; so it never sees them.
+struct RunUsage : CLI::Formatter {
+    std::string make_usage(const CLI::App* /*app*/, std::string name) const override {
+        return "Usage: " + name + " [OPTIONS] -- PROGRAM [ARGS...]\n";
+    }
+};
+
+/// Cuts what follows "--" off the command line of `belfry run`.
+std::vector<std::string> take_program(int& argc, char** argv) {
+    if (argc < 2 || std::strcmp(argv[1], "run") != 0) return {};
+    char** const end = argv + argc;
+    char** const mark =
+        std::find_if(argv, end, [](const char* word) { return std::strcmp(word, "--") == 0; });
+    if (mark == end) return {};
+    argc = static_cast<int>(mark - argv);
+    return {mark + 1, end};
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
     using namespace belfry::cli;
@@ -46,6 +73,17 @@ int main(int argc, char** argv) {
         app.add_subcommand("bench", "Measure the machine's limits and Belfry in one run, about 30 seconds");
     add_common(bench);
 
+    RunOptions run_options;
+    run_options.command = take_program(argc, argv);
+    CLI::App* const run = app.add_subcommand(
+        "run", "Run a program that finds the GPU in /dev/dri; starts a private belfryd if none runs");
+    run->formatter(std::make_shared<RunUsage>());
+    run->add_option(
+        "--socket", run_options.socket_path,
+        "Socket of a running belfryd (default: $BELFRY_SOCKET, the usual place, or a private one)");
+    run->add_flag("--trace", run_options.trace, "Print every DRM call on standard error");
+    run->add_option("--trace-file", run_options.trace_file, "Print them into this file instead");
+
     std::string disasm_file;
     CLI::App* const disasm = app.add_subcommand("disasm", "Print a command stream, one instruction a line");
     disasm->add_option("FILE", disasm_file, "Stream of little-endian 64-bit words; - is standard input")
@@ -56,6 +94,11 @@ int main(int argc, char** argv) {
         if (info->parsed()) return run_info(common);
         if (demo->parsed()) return run_demo(common, demo_options);
         if (bench->parsed()) return run_bench(common);
+        if (run->parsed()) {
+            if (run_options.command.empty())
+                throw Failure{"nothing to run; say it as: belfry run [OPTIONS] -- PROGRAM [ARGS...]"};
+            return run_program(run_options);
+        }
         return run_disasm(disasm_file);
     };
     try {
