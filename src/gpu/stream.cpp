@@ -382,6 +382,12 @@ Stream::Step Stream::execute(std::uint64_t word) {
             state_.error = 0;
             return Step::next;
 
+        // Names the heap of tiling work to come, which drivers do once when they set a queue up. That work will
+        // fail, so nothing of it is kept.
+        case Op::heap_set: {
+            const auto address = get<Op::heap_set, Arg::address>(word);
+            return is_pair(address) ? Step::next : invalid(word);
+        }
         // No shader cores and no tiler: work for them fails, nothing pretends to have done it.
         case Op::run_compute:
         case Op::run_compute_indirect:
@@ -391,7 +397,6 @@ Stream::Step Stream::execute(std::uint64_t word) {
         case Op::run_fullscreen:
         case Op::finish_tiling:
         case Op::finish_fragment:
-        case Op::heap_set:
         case Op::heap_operation:       return fail(Exception::cs_endpoint_fault, word, here(word));
         default:                       return invalid(word);
     }

@@ -100,6 +100,11 @@ TEST_F(Interpreter, ReqResourceIsGrantedAndShownInTheStatus) {
     EXPECT_EQ(queue.out().status_req_resource, 0u);
 }
 
+TEST_F(Interpreter, HeapSetOfAQueuesSetUpIsLetThrough) {
+    queue.run({0x3000420000000000 /* HEAP_SET d66 */, 0x0200000000000001});
+    EXPECT_EQ(queue.reg(0), 1u);
+}
+
 // --- memory ---
 
 TEST_F(Interpreter, IgtsTestStreamStoresDeadbeef) {
