@@ -44,6 +44,7 @@ char* copy_out(std::string_view path, char* to) {
 
 ssize_t read_link(int directory, const char* path, char* to, std::size_t room) {
     const SeenPath seen(path, directory);
+    const int before = errno;
     const ssize_t length = next::readlinkat(directory, seen.get(), to, room);
     if (length <= 0) return length;
     const View* const view = View::known();
@@ -66,6 +67,7 @@ ssize_t read_link(int directory, const char* path, char* to, std::size_t room) {
         const auto opened = open_node_of_link(link.c_str());
         if (opened && target == "socket:[" + std::to_string(opened->inode) + "]") shown = opened->node->path;
     }
+    errno = before;
     if (shown.empty()) return length;
     const std::size_t copied = std::min(room, shown.size());
     std::memcpy(to, shown.data(), copied);

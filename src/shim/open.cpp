@@ -42,6 +42,7 @@ int open_socket(const char* path, int directory, int flags) {
     const Trace trace(node_of_socket(socket)->name());
     const int fd = connect_to_node(socket, flags);
     trace.open(flags, fd);
+    if (fd >= 0) remember_file(fd);
     return fd;
 }
 
@@ -118,10 +119,9 @@ int close_around(unsigned first, unsigned last, int flags) {
     return number == last ? 0 : close_around(number + 1, last, flags);
 }
 
-void make_way(int from, int to) {
-    if (from == to) return;
-    if (own_fds.has(to)) own_fds.remove(to);  // the program's from now on; we notice when we need it
-    forget_file(to);
+/// What dup2() replaces is the program's from now on; we notice when we need it.
+void make_way(int to) {
+    if (own_fds.has(to)) own_fds.remove(to);
 }
 
 }  // namespace
@@ -132,7 +132,7 @@ extern "C" int shim_close(int fd) {
         errno = EBADF;  // it was never given one of that number
         return -1;
     }
-    forget_file(fd);
+    const Closing closing(fd);
     return next::close(fd);
 }
 
@@ -140,26 +140,30 @@ extern "C" int shim_close_range(unsigned first, unsigned last, int flags) BELFRY
 extern "C" int shim_close_range(unsigned first, unsigned last, int flags) {
     // Wrong order or unknown flags are libc's to refuse; ours are close-on-exec already.
     if (first > last || flags != 0) return next::close_range(first, last, flags);
-    forget_files(first, last);
+    const Closing closing(first, last);
     return close_around(first, last, flags);
 }
 
 extern "C" void shim_closefrom(int first) BELFRY_REPLACES("closefrom");
 extern "C" void shim_closefrom(int first) {
     const auto from = static_cast<unsigned>(first < 0 ? 0 : first);
-    forget_files(from, UINT_MAX);
+    const Closing closing(from, UINT_MAX);
     close_around(from, UINT_MAX, 0);
 }
 
 extern "C" int shim_dup2(int from, int to) BELFRY_REPLACES("dup2");
 extern "C" int shim_dup2(int from, int to) {
-    make_way(from, to);
+    if (from == to) return next::dup2(from, to);
+    make_way(to);
+    const Closing closing(to);
     return next::dup2(from, to);
 }
 
 extern "C" int shim_dup3(int from, int to, int flags) BELFRY_REPLACES("dup3");
 extern "C" int shim_dup3(int from, int to, int flags) {
-    make_way(from, to);
+    if (from == to) return next::dup3(from, to, flags);
+    make_way(to);
+    const Closing closing(to);
     return next::dup3(from, to, flags);
 }
 

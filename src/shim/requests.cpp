@@ -13,10 +13,12 @@
 
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "belfry/uapi/drm.h"
 #include "client/channels.hpp"
 #include "shim/next.hpp"
 #include "shim/trace.hpp"
@@ -116,6 +118,32 @@ class Entry {
 constinit std::array<Entry, 32> entries;
 constinit std::atomic<unsigned> next_victim = 0;
 
+/// Channels need descriptors too, when a program has used up all that it may have. While this lives, more are
+/// allowed; those that were made then stay.
+class Headroom {
+  public:
+    Headroom() {
+        if (::getrlimit(RLIMIT_NOFILE, &before_) != 0 || before_.rlim_cur >= before_.rlim_max) return;
+        constexpr rlim_t kDescriptors = 64;
+        raised_ = before_;
+        raised_.rlim_cur = std::min(before_.rlim_max, before_.rlim_cur + kDescriptors);
+        done_ = ::setrlimit(RLIMIT_NOFILE, &raised_) == 0;
+    }
+    Headroom(const Headroom&) = delete;
+    Headroom& operator=(const Headroom&) = delete;
+    ~Headroom() {
+        rlimit now{};
+        // Not if another thread has set one of its own meanwhile.
+        if (done_ && ::getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur == raised_.rlim_cur)
+            ::setrlimit(RLIMIT_NOFILE, &before_);
+    }
+
+  private:
+    rlimit before_{};
+    rlimit raised_{};
+    bool done_ = false;
+};
+
 /// The channels of a file, for one request.
 class FileChannels {
   public:
@@ -129,7 +157,9 @@ class FileChannels {
             }
             return false;
         };
-        if (find(&Entry::enter) || find(&Entry::take)) return;
+        if (find(&Entry::enter)) return;
+        headroom_.emplace();  // the file's first request
+        if (find(&Entry::take)) return;
         // More files than entries, or files that were closed unseen: one makes room.
         Entry& victim = entries[next_victim.fetch_add(1, std::memory_order_relaxed) % entries.size()];
         victim.give_up(victim.file());
@@ -148,6 +178,7 @@ class FileChannels {
     Entry* entry_ = nullptr;
     client::Channels* channels_ = nullptr;
     std::optional<client::Channels> only_now_;
+    std::optional<Headroom> headroom_;
 };
 
 /// Numbers under which the program had one of our files at some time: only these are looked at when they are
@@ -260,19 +291,39 @@ void* map(const OpenNode& node, void* address, std::size_t bytes, int protection
 
 // ---- Closing
 
-void forget_file(int fd) {
-    if (!seen_fds.has(fd)) return;
-    seen_fds.remove(fd);
-    struct stat status{};
-    if (next::fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) return;
-    for (Entry& entry : entries)
-        if (entry.file() == status.st_ino) entry.give_up(status.st_ino);
-}
+void remember_file(int fd) { seen_fds.add(fd); }
 
-void forget_files(unsigned first, unsigned last) {
+Closing::Closing(unsigned first, unsigned last) {
     for (int fd = seen_fds.next(first); fd >= 0 && static_cast<unsigned>(fd) <= last;
          fd = seen_fds.next(static_cast<unsigned>(fd) + 1))
-        forget_file(fd);
+        forget(fd);
+}
+
+void Closing::forget(int fd) {
+    if (!seen_fds.has(fd)) return;
+    seen_fds.remove(fd);
+    const auto opened = open_node(fd);
+    if (!opened) return;
+    for (Entry& entry : entries)
+        if (entry.file() == opened->inode) entry.give_up(opened->inode);
+    // The fences of a timeline signal when it is closed, and can be polled without asking anybody. All else
+    // that a close changes is seen by requests, which belfryd reads after it has read the hang-up.
+    seen_at_once_ |= opened->node->is_timeline();
+}
+
+void Closing::settle() {
+    const int before = errno;
+    const View* const view = View::find(View::Start::no);
+    const int hidden = view != nullptr ? view->hidden_file() : -1;
+    struct stat status{};
+    if (hidden >= 0 && next::fstat(hidden, &status) == 0) {
+        const NoCancel no_cancel;
+        uapi::drm_version version{};
+        // Whatever is asked: the answer comes after the hang-up was heard of.
+        [[maybe_unused]] const auto answered =
+            FileChannels(status.st_ino)->ioctl(hidden, DRM_IOCTL_VERSION, &version);
+    }
+    errno = before;
 }
 
 }  // namespace belfry::shim

@@ -20,9 +20,25 @@ int ioctl(int fd, unsigned long request, void* args, int refused);
 void* map(const OpenNode& node, void* address, std::size_t bytes, int protection, int flags, int fd,
           off_t offset);
 
-/// Before the program closes descriptors: what was kept for them goes. Later calls make it anew if there is
-/// another copy.
-void forget_file(int fd);
-void forget_files(unsigned first, unsigned last);
+/// The program has one of our files under this number now.
+void remember_file(int fd);
+/// Around the closing of descriptors by the program. Before it: what was kept for them goes; later calls make
+/// it anew if there is another copy. After it, where closing has an effect that others see at once, as a
+/// kernel's has: waits until belfryd has heard of it.
+class Closing {
+  public:
+    explicit Closing(int fd) { forget(fd); }
+    Closing(unsigned first, unsigned last);
+    Closing(const Closing&) = delete;
+    Closing& operator=(const Closing&) = delete;
+    ~Closing() {
+        if (seen_at_once_) settle();
+    }
+
+  private:
+    void forget(int fd);
+    static void settle();
+    bool seen_at_once_ = false;
+};
 
 }  // namespace belfry::shim

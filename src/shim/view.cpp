@@ -176,6 +176,8 @@ void close_own(int fd) {
 
 const char* Node::name() const { return std::strrchr(path, '/') + 1; }
 
+bool Node::is_timeline() const { return this == &kNodes.back(); }
+
 // ---- View
 
 const View* View::known() {

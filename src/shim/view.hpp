@@ -32,6 +32,7 @@ struct Node {
     unsigned minor;
 
     [[nodiscard]] const char* name() const;
+    [[nodiscard]] bool is_timeline() const;  ///< of sw_sync
 };
 
 /// A descriptor of the program that is connected to a node.

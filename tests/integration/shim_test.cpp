@@ -86,6 +86,7 @@ TEST_F(Shim, CopiesOfADescriptorAreOneFile) { expect_passes("files", "copies"); 
 TEST_F(Shim, ADescriptorThatIsReopenedThroughProcIsANewFile) { expect_passes("files", "reopen"); }
 TEST_F(Shim, ClosingEveryDescriptorDisturbsNothing) { expect_passes("files", "closefrom"); }
 TEST_F(Shim, ANumberThatAnotherFileGetsIsThatFile) { expect_passes("files", "renumber"); }
+TEST_F(Shim, FilesOpenUntilTheProgramMayHaveNoMoreDescriptors) { expect_passes("files", "limit"); }
 TEST_F(Shim, AForkedChildUsesWhatItInherits) { expect_passes("files", "fork"); }
 TEST_F(Shim, AnotherProgramUsesWhatItInheritsOverExec) { expect_passes("files", "exec"); }
 TEST_F(Shim, ADescriptorThatWasReceivedIsTheSameFile) { expect_passes("files", "pass"); }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include "check.h"
 
@@ -51,6 +52,23 @@ static void closing_all_descriptors_harms_nobody(void) {
     CHECK(plain == fd + 1);
     expect_works(first);
     CHECK(write(plain, "x", 1) == 1);
+}
+
+static void files_open_until_the_program_may_have_no_more(void) {
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = 256;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    int count = 0, last = -1;
+    for (int fd; (fd = open(RENDER, O_RDWR | O_CLOEXEC)) >= 0; ++count) {
+        expect_works(fd);
+        last = fd;
+    }
+    CHECK(errno == EMFILE);
+    CHECK(count > 200 && last == 255);
+    expect_works(last);
+    struct rlimit after;
+    CHECK(getrlimit(RLIMIT_NOFILE, &after) == 0 && after.rlim_cur == 256);
 }
 
 static void a_number_that_another_file_gets_is_that_file(void) {
@@ -312,6 +330,7 @@ int main(int argc, char** argv) {
         {"copies", copies_are_one_file},
         {"reopen", a_reopened_descriptor_is_a_new_file},
         {"closefrom", closing_all_descriptors_harms_nobody},
+        {"limit", files_open_until_the_program_may_have_no_more},
         {"renumber", a_number_that_another_file_gets_is_that_file},
         {"fork", a_child_uses_what_it_inherits},
         {"exec", another_program_uses_what_it_inherits},

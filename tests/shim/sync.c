@@ -191,7 +191,7 @@ static void a_software_timeline_signals_its_fences(void) {
     CHECK(ioctl(timeline, CREATE_FENCE, &fence) == 0);
     close(timeline);
     ready.fd = fence.fence;
-    CHECK(poll(&ready, 1, 10000) == 1);
+    CHECK(poll(&ready, 1, 0) == 1); /* at once */
     struct sync_file_info info = {0};
     CHECK(ioctl(fence.fence, SYNC_IOC_FILE_INFO, &info) == 0);
     CHECK(info.status == -ENOENT);
