@@ -83,8 +83,9 @@ Figure request_round_trip(const Bench& bench) {
     return samples.figure();
 }
 
-/// CPU time of the driver's thread, which is the first of belfryd. Nothing where /proc does not tell. A private
-/// belfryd must have answered before `device` was opened: until then the socket is of whoever started it.
+/// CPU time of the driver's thread, which is the first of belfryd. Nothing where /proc does not tell. A
+/// private belfryd must have answered before `device` was opened: until then the socket is of whoever started
+/// it.
 std::optional<std::uint64_t> driver_cpu_ns(const Device& device) {
     ucred peer{};
     socklen_t bytes = sizeof peer;

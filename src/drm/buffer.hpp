@@ -95,8 +95,8 @@ class Buffer : public boost::intrusive_ref_counter<Buffer, boost::thread_unsafe_
 /// of the buffer: that is the caller's (EACCES).
 class MmapOffsets {
   public:
-    /// 32-bit offsets never name a buffer. Nor does the first megabyte above them: on a board the driver's own
-    /// buffers have those, and programs that look at the low 32 bits take 0 for "no offset".
+    /// 32-bit offsets never name a buffer. Nor does the first megabyte above them: on a board the driver's
+    /// own buffers have those, and programs that look at the low 32 bits take 0 for "no offset".
     static constexpr std::uint64_t kFirst = (std::uint64_t{1} << 32) + (1U << 20);
     static constexpr std::uint64_t kBytes = std::uint64_t{256} << 32;
 

@@ -23,7 +23,7 @@ constexpr auto kInvalid = std::unexpected(Errno::invalid);
 /// Cuts `text` to fit, with its NUL; `to` is zeroed.
 template <std::size_t Size>
 void fill(char (&to)[Size], std::string_view text) {
-    std::memcpy(to, text.data(), std::min(text.size(), Size - 1));
+    text.copy(to, Size - 1);
 }
 
 Result<void> merge(Exports& exports, FenceContexts& contexts, const SyncFile& file, Call& call) {

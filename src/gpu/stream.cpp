@@ -382,8 +382,8 @@ Stream::Step Stream::execute(std::uint64_t word) {
             state_.error = 0;
             return Step::next;
 
-        // Names the heap of tiling work to come, which drivers do once when they set a queue up. That work will
-        // fail, so nothing of it is kept.
+        // Names the heap of tiling work to come, which drivers do once when they set a queue up. That work
+        // will fail, so nothing of it is kept.
         case Op::heap_set: {
             const auto address = get<Op::heap_set, Arg::address>(word);
             return is_pair(address) ? Step::next : invalid(word);

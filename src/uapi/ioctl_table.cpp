@@ -601,18 +601,16 @@ constexpr StructLayout kDeviceInfo = LAYOUT(belfry_device_info, kDeviceInfoField
 
 // ---- All of them
 
-#define ROW(request, name, layout, ...)                                     \
-    Ioctl {                                                                 \
-        static_cast<std::uint32_t>(request), name, &layout, { __VA_ARGS__ } \
-    }
+#define ROW(request, name, layout, ...) \
+    Ioctl { name, &(layout), {__VA_ARGS__}, static_cast<std::uint32_t>(request) }
 /// A request to what a sync file's or dma-buf's descriptor stands for.
 #define TARGET_ROW(request, name, layout, ...) \
-    Ioctl { static_cast<std::uint32_t>(request), name, &layout, {__VA_ARGS__}, true }
+    Ioctl { name, &(layout), {__VA_ARGS__}, static_cast<std::uint32_t>(request), true }
 /// The argument is a pointer to a C string.
 #define STRING_ROW(request, name, layout) \
-    Ioctl { static_cast<std::uint32_t>(request), name, &layout, {}, true, true }
+    Ioctl { name, &(layout), {}, static_cast<std::uint32_t>(request), true, true }
 #define MODESETTING_ROW(nr, name) \
-    ROW(_IOC(_IOC_READ | _IOC_WRITE, BELFRY_DRM_IOCTL_BASE, nr, kModesettingBytes), name, kModesetting)
+    ROW(_IOC(_IOC_READ | _IOC_WRITE, BELFRY_DRM_IOCTL_BASE, (nr), kModesettingBytes), name, kModesetting)
 
 constexpr Ioctl kIoctls[] = {
     TARGET_ROW(SYNC_IOC_MERGE, "SYNC_MERGE", kSyncMerge, kSyncMergeDescriptors),

@@ -84,17 +84,17 @@ struct StructLayout {
 /// an in field counts only if `flag` is set in the u32 at `flags_offset`; an out field is kept across exec
 /// unless it is set there. Out fields without a flag are close-on-exec.
 struct DescriptorField {
-    std::uint16_t offset;
-    std::uint16_t flags_offset;
-    std::uint32_t flag;
+    std::uint16_t offset = 0;
+    std::uint16_t flags_offset = 0;
+    std::uint32_t flag = 0;
     Direction direction = Direction::in;
 };
 
 struct Ioctl {
-    std::uint32_t request;  ///< with our struct's size
     std::string_view name;  ///< "SYNCOBJ_WAIT"
     const StructLayout* layout;
     std::span<const DescriptorField> descriptors;  ///< in the order in which they travel
+    std::uint32_t request;                         ///< with our struct's size
     /// A request to a sync file or a dma-buf: the descriptor that it is made on travels first.
     bool target = false;
     /// The request's argument is not the address of the struct, but the struct itself: one pointer.

@@ -27,7 +27,7 @@ class RequestText {
 
   private:
     /// The program's struct as far as it is readable, zero-filled to our length.
-    bool read_struct(std::span<std::byte> to) const;
+    [[nodiscard]] bool read_struct(std::span<std::byte> to) const;
 
     std::uint32_t request_;
     std::uint64_t args_;

@@ -1,5 +1,5 @@
-// panthor's ioctls but VM_BIND (bind.cpp) and GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with its errnos
-// (facts/uapi.md 1).
+// panthor's ioctls but VM_BIND (bind.cpp) and GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with
+// its errnos (facts/uapi.md 1).
 
 #include <algorithm>
 #include <bit>

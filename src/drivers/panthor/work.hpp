@@ -13,12 +13,9 @@ namespace belfry::panthor {
 class Work
     : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   public:
+    virtual ~Work() = default;
     /// Does what is ready; may find nothing.
     virtual void advance() = 0;
-
-  protected:
-    Work() = default;
-    ~Work() = default;
 };
 
 }  // namespace belfry::panthor
