@@ -35,8 +35,15 @@ struct FileIdentity {
 constexpr std::uint64_t kSpinNs = 30'000;
 
 bool has_several_cpus() {
-    static const bool several = ::sysconf(_SC_NPROCESSORS_ONLN) > 1;
-    return several;
+    // Constant-initialised: no lock, which a fork could leave behind taken. relaxed: all find the same
+    // number.
+    static std::atomic<long> cpus = 0;
+    long known = cpus.load(std::memory_order_relaxed);
+    if (known == 0) {
+        known = ::sysconf(_SC_NPROCESSORS_ONLN);
+        cpus.store(known, std::memory_order_relaxed);
+    }
+    return known > 1;
 }
 
 /// The same open file under a number that no program expects; the old one if the limits allow none.
@@ -184,8 +191,10 @@ namespace {
 /// A channel broke. With the primary: the driver is gone. Without: it had no descriptor left for this
 /// channel, or this file has too many of them.
 Errno channel_lost(int primary) {
+    // A driver that is killed has its sockets closed in any order: the primary's end may be yet to come.
+    constexpr int kLongestDeathMs = 100;
     pollfd file{.fd = primary, .events = POLLIN | POLLRDHUP, .revents = 0};
-    const bool gone = ::poll(&file, 1, 0) != 0;  // nothing ever comes back over it, but its end
+    const bool gone = ::poll(&file, 1, kLongestDeathMs) != 0;  // nothing ever comes back over it, but its end
     return gone ? Errno::no_device : Errno::too_many_files;
 }
 

@@ -344,7 +344,7 @@ class SyncobjEventfd {
 
   private:
     /// Null: there is no syncobj any more.
-    void submitted(FencePtr fence) {
+    void submitted(const FencePtr& fence) {
         if (!fence)
             table_.eventfds_.erase(self_);
         else if (available_ || !fence->add_callback(signalled_))

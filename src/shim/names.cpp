@@ -69,9 +69,7 @@ ssize_t read_link(int directory, const char* path, char* to, std::size_t room) {
     }
     errno = before;
     if (shown.empty()) return length;
-    const std::size_t copied = std::min(room, shown.size());
-    std::memcpy(to, shown.data(), copied);
-    return static_cast<ssize_t>(copied);
+    return static_cast<ssize_t>(shown.copy(to, room));
 }
 
 char* real_path(const char* path, char* to) {

@@ -103,7 +103,9 @@ std::optional<Placed> place_of(std::string_view path) {
     for (std::string_view name = next_component(rest); !name.empty(); name = next_component(rest)) {
         if (name == ".") continue;
         if (name == "..") {
-            while (length != 0 && normal[--length] != '/') {
+            while (length != 0) {
+                --length;
+                if (normal[length] == '/') break;
             }
             continue;
         }

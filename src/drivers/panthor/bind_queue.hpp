@@ -64,7 +64,7 @@ class BindJob {
 class BindQueue final : public Work {
   public:
     BindQueue(Device& device, Vm& vm);
-    ~BindQueue();
+    ~BindQueue() override;
     BindQueue(const BindQueue&) = delete;
     BindQueue& operator=(const BindQueue&) = delete;
 

@@ -73,7 +73,7 @@ class Job {
 class Queue final : public Work {
   public:
     Queue(Device& device, Group& group, std::size_t index, const QueueOptions& options);
-    ~Queue();
+    ~Queue() override;
     Queue(const Queue&) = delete;
     Queue& operator=(const Queue&) = delete;
 
