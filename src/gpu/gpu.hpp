@@ -68,7 +68,13 @@ class Gpu final : public Mmio, private FirmwarePort {
     void raise(Interrupt& interrupt, std::uint32_t bits);
     void set_mask(Interrupt& interrupt, std::uint32_t mask);
 
-    AddressSpace& address_space(std::uint32_t number) override { return spaces_[number % kAddressSpaces]; }
+    /// A command for it that is still latched runs first: the firmware reads requests in memory, where a
+    /// START may be seen that was written while take_latched() had passed the UPDATE before it.
+    AddressSpace& address_space(std::uint32_t number) override {
+        number %= kAddressSpaces;
+        if (as_[number].command.load(std::memory_order_acquire) != 0) run_as_command(number);
+        return spaces_[number];
+    }
     void raise_job_interrupt(std::uint32_t bits) override { raise(job_, bits); }
     void raise_mmu_fault(std::uint32_t number, const MmuFault& fault) override;
     void wake(std::uint32_t& word, std::uint32_t bitset) override { host_.futex_wake(word, bitset); }
