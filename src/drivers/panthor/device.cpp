@@ -41,7 +41,9 @@ Device::Device(const gpu::Board& board, drm::ExportHost& exports)
       firmware_(board),
       mmu_(board.mmio),
       mcu_memory_(mmu_),
-      scheduler_(firmware_, mmu_, board.mmio, timers_) {}
+      scheduler_(firmware_, mmu_, board.mmio, timers_),
+      sync_waits_({.listen = [this](bool on) { scheduler_.listen_for_sync_updates(on); },
+                   .wake = [this](Work& work) { wake(work); }}) {}
 
 Device::~Device() {
     scheduler_.gpu_gone();
@@ -124,6 +126,7 @@ void Device::slot_events(unsigned index) {
     const std::uint32_t events =
         FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, gpu::kGroupEvents);
 
+    if ((events & gpu::kGroupSyncUpdate) != 0) sync_waits_.recheck();
     // Events of a slot without a group are those of a group that has left it (B11): drained and forgotten.
     if (Group* const group = scheduler_.on_slot(index)) {
         const auto alive = group->shared_from_this();

@@ -24,6 +24,7 @@
 #include "drivers/panthor/mcu_memory.hpp"
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/scheduler.hpp"
+#include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/core_ioctls.hpp"
@@ -69,6 +70,7 @@ class Device {
     [[nodiscard]] Mmu& mmu() { return mmu_; }
     [[nodiscard]] McuMemory& mcu_memory() { return mcu_memory_; }
     [[nodiscard]] Scheduler& scheduler() { return scheduler_; }
+    [[nodiscard]] SyncWaits& sync_waits() { return sync_waits_; }
     /// A number that was never given before.
     [[nodiscard]] std::uint64_t next_serial() { return ++last_serial_; }
 
@@ -109,6 +111,7 @@ class Device {
     Mmu mmu_;
     McuMemory mcu_memory_;
     Scheduler scheduler_;
+    SyncWaits sync_waits_;
     boost::intrusive::list<Work, boost::intrusive::constant_time_size<false>> ready_;
     std::function<void(Result<void>)> on_boot_;
     std::uint64_t last_serial_ = 0;

@@ -142,11 +142,28 @@ void Scheduler::program(Group& group, unsigned index, unsigned address_space) {
                 kRelaxed);
     base::store(input.suspend_buf, group.suspend_buffer(), kRelaxed);
     base::store(input.config, address_space, kRelaxed);
-    // Sync updates interrupt for kernel-mode jobs only: of a user queue nobody here waits for any.
-    base::store(input.ack_irq_mask, gpu::kGroupStateMask | (group.user_submit() ? 0 : gpu::kGroupSyncUpdate),
-                kRelaxed);
+    set_interrupts(group, index);
     FirmwareInterface::toggle(input.doorbell_req, slot.output->doorbell_ack, streams);
     FirmwareInterface::toggle(input.req, slot.output->ack, gpu::kGroupEndpointConfig);
+}
+
+void Scheduler::set_interrupts(const Group& group, unsigned index) {
+    // A job of a kernel-mode group is done with a sync update. A user-mode group's concern nobody here unless
+    // somebody waits, and then it must not pay for them.
+    const bool sync_updates = !group.user_submit() || listening_;
+    base::store(firmware_.slot(index).input->ack_irq_mask,
+                gpu::kGroupStateMask | (sync_updates ? gpu::kGroupSyncUpdate : 0), kRelaxed);
+}
+
+void Scheduler::listen_for_sync_updates(bool on) {
+    listening_ = on;
+    for (unsigned i = 0; i < slots_.size(); ++i) {
+        if (slots_[i] == nullptr || !slots_[i]->user_submit()) continue;
+        set_interrupts(*slots_[i], i);
+        // An update that nobody heard still stands, and would keep the next one from being reported.
+        const SlotBlocks& slot = firmware_.slot(i);
+        if (on) FirmwareInterface::take_events(slot.input->req, slot.output->ack, gpu::kGroupSyncUpdate);
+    }
 }
 
 void Scheduler::ask(unsigned index, GroupRequest request) {

@@ -42,6 +42,8 @@ class Scheduler {
     void acknowledged(unsigned index);
     /// The GPU runs no more, and no firmware will answer: takes every group off its slot.
     void gpu_gone();
+    /// Whether groups on slots report their updates of sync objects; those of kernel-mode groups always do.
+    void listen_for_sync_updates(bool on);
     /// Grants free slots to runnable groups.
     void schedule();
 
@@ -59,6 +61,7 @@ class Scheduler {
     bool bind(Group& group, unsigned index);
     void program(Group& group, unsigned index, unsigned address_space);
     void ask(unsigned index, gpu::GroupRequest request);
+    void set_interrupts(const Group& group, unsigned index);
     void terminate(Group& group);
     void unbind(Group& group);
 
@@ -67,6 +70,7 @@ class Scheduler {
     gpu::Mmio& mmio_;
     drm::Timers& timers_;
     std::vector<GroupPtr> slots_;
+    bool listening_ = false;  // for sync updates of all groups
     std::array<std::list<GroupPtr>, kPriorities> runnable_;
 };
 

@@ -1,0 +1,94 @@
+// SyncWaits: what the driver waits for in GPU memory: XGS waits, and streams that were waiting when their
+// group left its slot.
+//
+// Owns   nothing but the list: a wait belongs to whoever waits, and leaves the list with it.
+// Runs   in the driver actor.
+// Called by XgsQueue and Scheduler (add), and by Device when memory may have changed: the GPU reported an
+// update, a
+//        program did (SYNC_UPDATE), or addresses were bound anew.
+//
+// A value in client-writable memory is a hint (docs/architecture.md, "Fences"): whoever waits for one bears
+// that it is forged, withdrawn, or never comes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include <boost/intrusive/list.hpp>
+
+#include "base/result.hpp"
+#include "drivers/panthor/work.hpp"
+
+namespace belfry::panthor {
+
+using base::Errno;
+using base::Result;
+
+class Vm;
+
+/// What a SYNC_WAIT or an XGS wait waits for.
+struct SyncCondition {
+    enum class Until : std::uint8_t { less_or_equal, greater };
+
+    std::shared_ptr<Vm> vm;
+    std::uint64_t address = 0;
+    std::uint64_t value = 0;
+    Until until = Until::greater;
+    bool wide = true;  ///< a 64-bit sync object
+};
+
+/// The 8 or 16 bytes of a sync object as the driver sees them; null: not mapped, not aligned, or it would
+/// straddle two mappings. Good until the next change of the VM's mappings.
+[[nodiscard]] std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide);
+
+class SyncWait
+    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  public:
+    enum class State : std::uint8_t { waiting, satisfied, unmapped };
+
+    /// `waiter` is woken (Device::wake) each time that the wait ends.
+    explicit SyncWait(Work& waiter, SyncCondition condition)
+        : waiter_(waiter), condition_(std::move(condition)) {}
+
+    [[nodiscard]] const SyncCondition& condition() const { return condition_; }
+    /// What memory says now.
+    [[nodiscard]] State look() const;
+    /// In the list, hence not known to have ended.
+    [[nodiscard]] bool waiting() const { return is_linked(); }
+
+  private:
+    friend class SyncWaits;
+
+    Work& waiter_;
+    SyncCondition condition_;
+};
+
+class SyncWaits {
+  public:
+    struct Hooks {
+        std::function<void(bool)>
+            listen;  ///< the GPU is to report updates of sync objects, or need not any more
+        std::function<void(Work&)> wake;
+    };
+    explicit SyncWaits(Hooks hooks) : hooks_(std::move(hooks)) {}
+
+    /// Wakes the waiter once memory satisfies the wait or is no longer mapped, which may be at once. Dropping
+    /// the wait ends it.
+    void add(SyncWait& wait);
+    /// Memory may have changed.
+    void recheck();
+
+    [[nodiscard]] bool empty() const { return waits_.empty(); }
+
+  private:
+    /// Ends the wait if memory says so.
+    void settle(SyncWait& wait);
+
+    Hooks hooks_;
+    boost::intrusive::list<SyncWait, boost::intrusive::constant_time_size<false>> waits_;
+    bool listening_ = false;
+};
+
+}  // namespace belfry::panthor
