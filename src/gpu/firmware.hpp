@@ -24,7 +24,7 @@
 
 namespace belfry::gpu {
 
-inline constexpr unsigned kAddressSpaces = 8;
+inline constexpr unsigned kAddressSpaces = 16;
 
 /// How many instructions a stream executes before the next one has its turn.
 inline constexpr std::uint32_t kSliceInstructions = 1024;

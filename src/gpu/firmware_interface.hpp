@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "belfry/uapi/csf.hpp"
+
 namespace belfry::gpu {
 
 /// The window of MCU addresses in which all blocks lie.
@@ -190,6 +192,9 @@ inline constexpr std::uint32_t kWaitProgress = 1U << 28;
 inline constexpr std::uint32_t kWaitProtected = 1U << 29;
 inline constexpr std::uint32_t kWaitSync64 = 1U << 30;
 inline constexpr std::uint32_t kWaitSync = 1U << 31;
+constexpr csf::Condition wait_condition(std::uint32_t status_wait) {
+    return static_cast<csf::Condition>(status_wait >> 24 & 0xfU);
+}
 enum class BlockedReason : std::uint32_t {
     none = 0,
     scoreboard = 1,

@@ -26,7 +26,8 @@ struct Constant {
     Reg reg;
     std::uint32_t value;
 };
-/// A Mali-G610 as on RK3588 (facts/uapi.md 2.1), so that Mesa knows what it is.
+/// A Mali-G610 as on RK3588 (facts/uapi.md 2.1), so that Mesa knows what it is; but with twice the address
+/// spaces, one for each group slot that there can be.
 constexpr Constant kConstants[] = {
     {Reg::gpu_id, 0xa867'0005},
     {Reg::l2_features, 0x0712'0306},

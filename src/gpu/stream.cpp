@@ -41,15 +41,6 @@ bool take_deferral(std::uint64_t word, InFlight& op) {
     return wait <= kAllSlots && signal < kScoreboards;
 }
 
-/// SYNC_WAIT compares unsigned; v10 has LE and GT, later firmware GE.
-bool satisfied(Condition condition, std::uint64_t value, std::uint64_t reference) {
-    switch (condition) {
-        case Condition::le: return value <= reference;
-        case Condition::gt: return value > reference;
-        default:            return value >= reference;
-    }
-}
-
 /// The futex bits of all targets that a step from `before` to `after` passes (docs/architecture.md, "Waits");
 /// 0 if the value stays.
 std::uint32_t wake_bits(std::uint64_t before, std::uint64_t after) {
@@ -509,7 +500,7 @@ Stream::Step Stream::execute_sync_wait(std::uint64_t word) {
         value = base::load(sync.value, kAcquire);
         error = base::load(sync.error, kRelaxed);
     }
-    if (!satisfied(condition, value, reference)) {
+    if (!csf::sync_satisfied(condition, value, reference)) {
         // What is in flight goes on while the stream stands, and may be the very update that it waits for:
         // then look again, since nobody else's update might ever come.
         const std::uint32_t in_flight = state_.in_flight_count;

@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
         "$XDG_RUNTIME_DIR, in /run/user/UID, or in /tmp/belfry-UID); PATH.view beside it shows the "
         "device nodes and their sysfs to 'belfry run'");
     app.add_option("--group-slots", options.firmware.group_slots, "Group slots of the GPU")
-        ->check(CLI::Range(1, 16))
+        ->check(CLI::Range(1, 15))
         ->capture_default_str();
     app.add_option("--streams", options.firmware.streams_per_group, "Command streams of a group slot")
         ->check(CLI::Range(1, 32))

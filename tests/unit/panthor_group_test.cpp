@@ -4,6 +4,7 @@
 #include <ctime>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <thread>
@@ -24,26 +25,33 @@ using enum GroupEvent;
 
 // --- the table
 
-constexpr GroupState kStates[] = {idle, runnable, starting, resident, terminating, dead};
-constexpr GroupEvent kEvents[] = {work_seen,       slot_granted, start_acked, terminate_asked,
-                                  terminate_acked, gave_up,      gpu_gone};
+constexpr GroupState kStates[] = {idle, blocked, runnable, starting, resident, suspending, terminating, dead};
+constexpr GroupEvent kEvents[] = {work_seen,       slot_granted,      start_acked,    suspend_asked,
+                                  suspended_idle,  suspended_blocked, suspended_busy, terminate_asked,
+                                  terminate_acked, gave_up,           gpu_gone};
 
 TEST(GroupTable, AllowsTheseStepsAndNoOthers) {
-    constexpr std::optional<GroupState> none;
+    struct Row {
+        GroupState from;
+        std::map<GroupEvent, GroupState> to;
+    };
     // clang-format off
-    constexpr std::optional<GroupState> kNext[6][7] = {
-        //               work_seen  slot_granted  start_acked  terminate_asked  terminate_acked  gave_up  gpu_gone
-        /* idle */        {runnable, none,         none,        none,            none,            dead,    none},
-        /* runnable */    {none,     starting,     none,        none,            none,            dead,    none},
-        /* starting */    {none,     none,         resident,    none,            none,            none,    dead},
-        /* resident */    {none,     none,         none,        terminating,     none,            none,    dead},
-        /* terminating */ {none,     none,         none,        none,            dead,            none,    dead},
-        /* dead */        {none,     none,         none,        none,            none,            none,    none},
+    const Row rows[] = {
+        {idle,        {{work_seen, runnable}, {gave_up, dead}}},
+        {blocked,     {{work_seen, runnable}, {gave_up, dead}}},
+        {runnable,    {{slot_granted, starting}, {gave_up, dead}}},
+        {starting,    {{start_acked, resident}, {gpu_gone, dead}}},
+        {resident,    {{suspend_asked, suspending}, {terminate_asked, terminating}, {gpu_gone, dead}}},
+        {suspending,  {{suspended_idle, idle}, {suspended_blocked, blocked}, {suspended_busy, runnable},
+                       {gave_up, dead}, {terminate_asked, terminating}, {gpu_gone, dead}}},
+        {terminating, {{terminate_acked, dead}, {gpu_gone, dead}}},
+        {dead,        {}},
     };
     // clang-format on
-    for (const GroupState from : kStates)
+    EXPECT_EQ(std::size(rows), std::size(kStates));
+    for (const auto& [from, to] : rows)
         for (const GroupEvent event : kEvents)
-            EXPECT_EQ(next(from, event), kNext[static_cast<int>(from)][static_cast<int>(event)])
+            EXPECT_EQ(next(from, event), to.contains(event) ? std::optional(to.at(event)) : std::nullopt)
                 << static_cast<int>(from) << " " << static_cast<int>(event);
 }
 
@@ -55,7 +63,9 @@ TEST(GroupTable, TakesASlotByAGrantAndGivesItBackByAnAnswerOnly) {
             if (on_slot(*to))
                 EXPECT_EQ(event, slot_granted);
             else
-                EXPECT_TRUE(event == terminate_acked || event == gpu_gone);
+                EXPECT_TRUE(event == suspended_idle || event == suspended_blocked ||
+                            event == suspended_busy || (from == suspending && event == gave_up) ||
+                            event == terminate_acked || event == gpu_gone);
         }
 }
 
@@ -395,40 +405,34 @@ TEST_F(OneSlot, IsFreeOfPageFaultsOfTheLastGroup) {  // B11, F10
 
 // --- address spaces
 
-TEST_F(Groups, MoreVmsThanAddressSpacesWaitAndProceed) {
-    std::vector<UserGroup*> groups;
-    for (int i = 0; i < 9; ++i) groups.push_back(&looping(client));
-    rig.run(20);
-    EXPECT_EQ(rig.info().groups_on_slot, 7u) << "address space 0 is the firmware's";
-    EXPECT_EQ(rig.info().groups_waiting, 2u);
-    for (int i = 0; i < 2; ++i) {
-        EXPECT_EQ(groups[static_cast<std::size_t>(i)]->destroy(), 0);
-        rig.run(20);
-        EXPECT_EQ(rig.info().groups_on_slot, 7u);
-    }
-    EXPECT_EQ(rig.info().groups_waiting, 0u);
-    EXPECT_TRUE(groups[7]->active());
-    EXPECT_TRUE(groups[8]->active());
+TEST_F(Groups, OnAllSlotsMayEachHaveAnAddressSpace) {
+    Rig wide{{.group_slots = 15, .streams_per_group = 2}};
+    Client& owner = wide.open();
+    for (int i = 0; i < 15; ++i) looping(owner);
+    wide.run(20);
+    EXPECT_EQ(wide.info().groups_on_slot, 15u) << "address space 0 is the firmware's";
 }
 
 TEST_F(Groups, AnAddressSpaceThatIsStillBusyWhenItsVmLeavesIsGivenAwayAfterwards) {
+    Rig wide{{.group_slots = 15, .streams_per_group = 2}};
+    Client& owner = wide.open();
     std::vector<UserGroup*> groups;
-    for (int i = 0; i < 7; ++i) groups.push_back(&looping(client));
-    rig.run(20);
-    constexpr std::uint32_t kFirstVm = 2;
-    const Memory first = client.memory(kFirstVm);
-    const Memory second = client.memory(kFirstVm);
-    UserGroup& waiting = looping(client);
-    rig.run(20);
-    EXPECT_EQ(rig.info().groups_waiting, 1u);
-    client.unmap(first, kFirstVm);
-    client.unmap(second, kFirstVm);  // its flush begins when the first one's end is known, as is the group's
+    for (int i = 0; i < 15; ++i) groups.push_back(&looping(owner));
+    wide.run(20);
+    constexpr std::uint32_t kFirstVm = 1;
+    const Memory first = owner.memory(kFirstVm);
+    const Memory second = owner.memory(kFirstVm);
+    UserGroup& waiting = looping(owner);
+    wide.run(20);
+    EXPECT_EQ(wide.info().groups_waiting, 1u);
+    owner.unmap(first, kFirstVm);
+    owner.unmap(second, kFirstVm);  // its flush begins when the first one's end is known, as is the group's
     EXPECT_EQ(groups[0]->destroy(), 0);
-    rig.step_gpu();
-    rig.deliver_interrupt();
-    EXPECT_EQ(rig.info().groups_on_slot, 6u);
-    EXPECT_EQ(rig.info().groups_waiting, 1u);
-    rig.run(20);
+    wide.step_gpu();
+    wide.deliver_interrupt();
+    EXPECT_EQ(wide.info().groups_on_slot, 14u);
+    EXPECT_EQ(wide.info().groups_waiting, 1u);
+    wide.run(20);
     EXPECT_TRUE(waiting.active());
 }
 

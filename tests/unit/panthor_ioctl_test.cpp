@@ -145,7 +145,7 @@ TEST_F(Ioctls, DevQueryTellsTheWholeOfAMaliG610) {
                                     .thread_max_workgroup_size = 1024,
                                     .thread_max_barrier_size = 1024,
                                     .texture_features = {0xc1ffff9e},
-                                    .as_present = 0xff,
+                                    .as_present = 0xffff,
                                     .shader_present = 0x50005,
                                     .l2_present = 1,
                                     .tiler_present = 1};

@@ -357,12 +357,6 @@ constexpr Situation kSituations[] = {
          rig.run(5);
          EXPECT_GE(rig.info().groups_waiting, 4u);
      }},
-    {"WaitingForAnAddressSpace",
-     [](Rig& rig, Client& client) {
-         for (int i = 0; i < 9; ++i) kicked(client, loop_for_ever, {.vm = client.create_vm()});
-         rig.run(5);
-         EXPECT_GE(rig.info().groups_waiting, 2u);
-     }},
     {"Terminating",
      [](Rig& rig, Client& client) {
          UserGroup& group = kicked(client, loop_for_ever);

@@ -166,6 +166,14 @@ enum class Class : std::uint8_t {
 
 // Choices. Values without a name are not defined on v10.
 enum class Condition : std::uint8_t { le, gt, eq, ne, lt, ge, always };
+/// What SYNC_WAIT asks: unsigned. v10 has LE and GT, later firmware GE; the others are none.
+constexpr bool sync_satisfied(Condition condition, std::uint64_t value, std::uint64_t reference) {
+    switch (condition) {
+        case Condition::le: return value <= reference;
+        case Condition::gt: return value > reference;
+        default:            return value >= reference;
+    }
+}
 enum class Scope : std::uint8_t { system = 0, csg = 2 };
 enum class State : std::uint8_t { timestamp, cycle_count, disjoint_count, error_status };
 enum class FlushMode : std::uint8_t { none, clean, invalidate, clean_invalidate };

@@ -116,15 +116,17 @@ void Device::job_interrupt(std::uint32_t bits) {
 
 void Device::slot_events(unsigned index) {
     const SlotBlocks& blocks = firmware_.slot(index);
-    // Copied first, looked at second (facts/firmware-and-scheduling.md 7, E1): what comes in between shows
-    // again.
+    // One sample for events and acknowledgement, and the streams' notices after it: so what a group did
+    // before it left its slot is known before it is seen to have left (facts/firmware-and-scheduling.md 7,
+    // B11).
+    const std::uint32_t ack = base::load(blocks.output->ack, base::kAcquire);
+    const std::uint32_t events = FirmwareInterface::take_events(blocks.input->req, ack, gpu::kGroupEvents);
+    // Copied first, looked at second (E1): what comes in between shows again.
     const std::uint32_t notices = base::load(blocks.output->cs_irq_req, base::kAcquire) ^
                                   base::load(blocks.input->cs_irq_ack, base::kRelaxed);
     base::store(blocks.input->cs_irq_ack, base::load(blocks.input->cs_irq_ack, base::kRelaxed) ^ notices,
                 base::kRelease);
     base::full_fence();
-    const std::uint32_t events =
-        FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, gpu::kGroupEvents);
 
     if ((events & gpu::kGroupSyncUpdate) != 0) sync_waits_.recheck();
     // Events of a slot without a group are those of a group that has left it (B11): drained and forgotten.
@@ -133,8 +135,9 @@ void Device::slot_events(unsigned index) {
         for_each_bit(notices, [&](unsigned stream) { stream_events(*group, index, stream); });
         if ((events & gpu::kGroupSyncUpdate) != 0 && !group->user_submit())
             for (std::size_t i = 0; i < group->queue_count(); ++i) group->queue(i).check_done();
+        if ((events & gpu::kGroupIdle) != 0) scheduler_.became_idle(index);
     }
-    scheduler_.acknowledged(index);
+    scheduler_.acknowledged(index, static_cast<gpu::GroupRequest>(ack & gpu::kGroupStateMask));
 }
 
 void Device::stream_events(Group& group, unsigned slot, unsigned stream) {

@@ -51,6 +51,8 @@ class Device {
     void set_now(std::uint64_t now_ns) { timers_.set_now(now_ns); }
     void interrupt();
     void tick();
+    /// Handles what the firmware has said about a group slot.
+    void slot_events(unsigned index);
     [[nodiscard]] std::optional<std::uint64_t> next_deadline() const { return timers_.next_deadline(); }
 
     /// Does what fences and jobs have become ready for. Every entry ends with it.
@@ -96,7 +98,6 @@ class Device {
   private:
     void job_interrupt(std::uint32_t bits);
     void mmu_interrupt(std::uint32_t bits);
-    void slot_events(unsigned index);
     void stream_events(Group& group, unsigned slot, unsigned stream);
     void address_space_faulted(unsigned number);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/atomic.hpp"
+#include "drivers/panthor/mmu.hpp"
 
 namespace belfry::panthor {
 namespace {
@@ -12,8 +13,8 @@ using base::kAcquire;
 using base::kRelaxed;
 using base::kRelease;
 
-/// One distinct slot priority a group: the firmware has 16.
-constexpr unsigned kGroupSlotsMax = 16;
+/// Each slot may need an address space of its own, and the firmware has one.
+constexpr unsigned kGroupSlotsMax = Mmu::kSlots - 1;
 constexpr unsigned kStreamsMax = 32;
 
 }  // namespace

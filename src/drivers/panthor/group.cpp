@@ -1,5 +1,6 @@
 #include "drivers/panthor/group.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/atomic.hpp"
@@ -93,18 +94,76 @@ uapi::belfry_user_doorbell* Group::doorbell_page() {
 void Group::step(GroupEvent event) {
     const auto to = next(state_, event);
     BELFRY_CHECK(to.has_value());
+    if (state_ == GroupState::blocked) stop_waiting();
     state_ = *to;
+    if (state_ == GroupState::blocked)
+        for (SyncWait& wait : waits_) device_.sync_waits().add(wait);
+    for (const auto& queue : queues_) queue->update_clock();
     if (state_ == GroupState::dead) finish();
 }
 
+bool Group::has_work() const {
+    return std::ranges::any_of(queues_, [](const auto& queue) { return queue->has_work(); });
+}
+
+void Group::stop_waiting() {
+    waits_.clear();
+    waiting_queues_ = 0;
+}
+
 void Group::work_seen() {
-    if (state_ == GroupState::idle) {
-        // A kick is only a hint: whichever queue it names, INSERT says whether there is work (C6).
-        bool work = false;
-        for (const auto& queue : queues_) work |= queue->has_work();
-        if (!work) return;
+    switch (state_) {
+        case GroupState::idle:
+            // A kick is only a hint: whichever queue it names, INSERT says whether there is work (C6).
+            if (!has_work()) return;
+            break;
+        case GroupState::blocked: {
+            // Work for a queue that does not wait, or a program that wrote what one waits for (C7).
+            const auto goes_on = [this](const std::unique_ptr<Queue>& queue) {
+                return (waiting_queues_ >> queue->index() & 1U) == 0 && queue->has_work();
+            };
+            const auto came = [](const SyncWait& wait) { return wait.look() != SyncWait::State::waiting; };
+            if (std::ranges::none_of(queues_, goes_on) && std::ranges::none_of(waits_, came)) return;
+            break;
+        }
+        default: break;
     }
     device_.scheduler().work_seen(*this);
+}
+
+void Group::advance() {
+    if (state_ == GroupState::blocked) device_.scheduler().work_seen(*this);
+}
+
+GroupEvent Group::judge_suspended(const SlotBlocks& blocks) {
+    // The acknowledgement said ACTIVE = 0: whoever publishes work that is not seen here reads that, and kicks
+    // (facts/firmware-and-scheduling.md 7, B1 to B3).
+    base::full_fence();
+    // Some stream was in the middle of something. All below is about streams of which each waits or is done.
+    if ((base::load(blocks.output->status_state, base::kRelaxed) & gpu::kGroupStatusIdle) == 0)
+        return GroupEvent::suspended_busy;
+    bool work = std::exchange(kicked, false);
+    for (const auto& queue : queues_) {
+        const gpu::StreamOutput& stream = *blocks.streams[queue->index()].output;
+        const std::uint32_t wait = base::load(stream.status_wait, base::kRelaxed);
+        if ((wait & gpu::kWaitSync) == 0) {
+            work |= queue->has_work();
+            continue;
+        }
+        waits_.emplace_back(
+            *this,
+            SyncCondition{
+                .vm = options_.vm,
+                .address = base::load(stream.status_wait_sync_ptr, base::kRelaxed),
+                .value = base::load(stream.status_wait_sync_value, base::kRelaxed) |
+                         std::uint64_t{base::load(stream.status_wait_sync_value_hi, base::kRelaxed)} << 32,
+                .until = gpu::wait_condition(wait),
+                .wide = (wait & gpu::kWaitSync64) != 0});
+        waiting_queues_ |= 1U << queue->index();
+    }
+    if (!work && !waits_.empty()) return GroupEvent::suspended_blocked;
+    stop_waiting();
+    return work ? GroupEvent::suspended_busy : GroupEvent::suspended_idle;
 }
 
 void Group::record_fault(const uapi::belfry_group_get_fault& fault) {
@@ -139,12 +198,13 @@ void Group::answer_overdue() {
     // The answer may be there, and its interrupt on its way (E5).
     const auto alive = shared_from_this();
     const GroupState asked = state_;
-    device_.scheduler().acknowledged(*slot);
+    device_.slot_events(*slot);
     if (state_ != asked) return;
     // Its memory stays until the firmware has let go of it; fences must not wait for that (rule 1).
     doom_.timed_out = true;
     publish_state();
     for (const auto& queue : queues_) queue->fail_all(Errno::timed_out);
+    if (asked == GroupState::suspending) device_.scheduler().suspend_overdue(*this);
 }
 
 /// Off slot for ever: everything that was promised is answered.
@@ -157,6 +217,7 @@ void Group::finish() {
 
 void Group::check_invariants() const {
     BELFRY_CHECK(on_slot(state_) == slot.has_value());
+    BELFRY_CHECK((state_ == GroupState::blocked) == !waits_.empty());
     BELFRY_CHECK(state_ != GroupState::dead || doom_.any());
 }
 

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,30 +18,38 @@
 #include "base/memory.hpp"
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
+#include "drivers/panthor/firmware.hpp"
 #include "drivers/panthor/mcu_memory.hpp"
 #include "drivers/panthor/queue.hpp"
+#include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/vm.hpp"
+#include "drivers/panthor/work.hpp"
 #include "drm/timers.hpp"
 
 namespace belfry::panthor {
 
 class Device;
 
-/// docs/architecture.md prints this as a table. Taking a slot away from a group that can go on (SUSPEND,
-/// RESUME) will add `suspending` and `suspended` between `resident` and `runnable`.
+/// docs/architecture.md prints this as a table.
 enum class GroupState : std::uint8_t {
     idle,         ///< off slot, no work is known
+    blocked,      ///< off slot, all work waits for sync objects
     runnable,     ///< off slot, has work, waits for a slot
-    starting,     ///< the firmware was asked to start it
+    starting,     ///< the firmware was asked to start or resume it
     resident,     ///< on a slot
+    suspending,   ///< the firmware was asked to take it off its slot
     terminating,  ///< the firmware was asked to end it
     dead,         ///< off slot for ever
 };
 enum class GroupEvent : std::uint8_t {
-    work_seen,     ///< a kick or a job
-    slot_granted,  ///< by the scheduler; START was asked
-    start_acked,
-    terminate_asked,  ///< it can run no more, and is on a slot
+    work_seen,          ///< a kick or a job; a sync object that all work waited for was updated
+    slot_granted,       ///< by the scheduler; START or RESUME was asked
+    start_acked,        ///< or RESUME
+    suspend_asked,      ///< by the scheduler
+    suspended_idle,     ///< SUSPEND was acknowledged, and then nothing was to be done
+    suspended_blocked,  ///< ... all that was to be done waited
+    suspended_busy,     ///< ... there was work
+    terminate_asked,    ///< it can run no more, and is on a slot
     terminate_acked,
     gave_up,   ///< it can run no more, and is off slot
     gpu_gone,  ///< the device goes, and the GPU has been stopped
@@ -53,13 +62,22 @@ struct GroupStep {
 inline constexpr GroupStep kGroupSteps[] = {
     {GroupState::idle, GroupEvent::work_seen, GroupState::runnable},
     {GroupState::idle, GroupEvent::gave_up, GroupState::dead},
+    {GroupState::blocked, GroupEvent::work_seen, GroupState::runnable},
+    {GroupState::blocked, GroupEvent::gave_up, GroupState::dead},
     {GroupState::runnable, GroupEvent::slot_granted, GroupState::starting},
     {GroupState::runnable, GroupEvent::gave_up, GroupState::dead},
     {GroupState::starting, GroupEvent::start_acked, GroupState::resident},
+    {GroupState::resident, GroupEvent::suspend_asked, GroupState::suspending},
     {GroupState::resident, GroupEvent::terminate_asked, GroupState::terminating},
+    {GroupState::suspending, GroupEvent::suspended_idle, GroupState::idle},
+    {GroupState::suspending, GroupEvent::suspended_blocked, GroupState::blocked},
+    {GroupState::suspending, GroupEvent::suspended_busy, GroupState::runnable},
+    {GroupState::suspending, GroupEvent::gave_up, GroupState::dead},
+    {GroupState::suspending, GroupEvent::terminate_asked, GroupState::terminating},
     {GroupState::terminating, GroupEvent::terminate_acked, GroupState::dead},
     {GroupState::starting, GroupEvent::gpu_gone, GroupState::dead},
     {GroupState::resident, GroupEvent::gpu_gone, GroupState::dead},
+    {GroupState::suspending, GroupEvent::gpu_gone, GroupState::dead},
     {GroupState::terminating, GroupEvent::gpu_gone, GroupState::dead},
 };
 constexpr std::optional<GroupState> next(GroupState from, GroupEvent event) {
@@ -72,7 +90,8 @@ static_assert(!next(GroupState::dead, GroupEvent::work_seen), "nothing brings a 
 
 /// Whether a group of this state occupies a group slot of the firmware.
 constexpr bool on_slot(GroupState state) {
-    return state == GroupState::starting || state == GroupState::resident || state == GroupState::terminating;
+    return state == GroupState::starting || state == GroupState::resident ||
+           state == GroupState::suspending || state == GroupState::terminating;
 }
 
 /// Why a group can run no more. Once one is set it stays.
@@ -99,11 +118,11 @@ struct GroupOptions {
     base::Fd doorbell_eventfd;  ///< user submission only; may be empty
 };
 
-class Group : public std::enable_shared_from_this<Group> {
+class Group final : public Work, public std::enable_shared_from_this<Group> {
   public:
     static Result<std::shared_ptr<Group>> make(Device& device, GroupOptions options);
     explicit Group(Device& device, GroupOptions options, std::uint64_t serial);
-    ~Group();
+    ~Group() override;
     Group(const Group&) = delete;
     Group& operator=(const Group&) = delete;
 
@@ -124,6 +143,8 @@ class Group : public std::enable_shared_from_this<Group> {
 
     /// Something may have work: a kick, or a job in a ring. Looks at every queue.
     void work_seen();
+    /// Something that a blocked group waits for has come, or can come no more.
+    void advance() override;
     /// The group can run no more. The first reason's fault record is kept. Work ends with errors as soon as
     /// the group is off its slot.
     void end(const GroupDoom& why);
@@ -131,8 +152,13 @@ class Group : public std::enable_shared_from_this<Group> {
 
     /// Scheduler only: the state's one way to change.
     void step(GroupEvent event);
-    std::optional<unsigned> slot;  // Scheduler's
-    bool kicked_while_starting = false;
+    /// Scheduler only: what the firmware says about the group's streams when it has acknowledged SUSPEND, and
+    /// what memory says after that: a suspended_ event.
+    [[nodiscard]] GroupEvent judge_suspended(const SlotBlocks& blocks);
+    std::optional<unsigned> slot;      // Scheduler's
+    std::uint64_t runnable_since = 0;  // Scheduler's
+    bool has_saved_state = false;      // Scheduler's: RESUME, not START
+    bool kicked = false;               // while the firmware's answer was awaited
 
     [[nodiscard]] std::uint64_t suspend_buffer() const { return suspend_va_; }
     /// MCU addresses of a queue's input and output page.
@@ -153,6 +179,8 @@ class Group : public std::enable_shared_from_this<Group> {
 
   private:
     Result<void> allocate();
+    [[nodiscard]] bool has_work() const;
+    void stop_waiting();
     void finish();
     void publish_state();
 
@@ -170,6 +198,9 @@ class Group : public std::enable_shared_from_this<Group> {
     std::uint64_t outputs_va_ = 0;
     std::uint64_t suspend_va_ = 0;
     std::vector<std::unique_ptr<Queue>> queues_;
+    /// While blocked: what each queue waits for that has something to do.
+    std::list<SyncWait> waits_;
+    std::uint32_t waiting_queues_ = 0;  // whose they are
     bool line_added_ = false;
 };
 

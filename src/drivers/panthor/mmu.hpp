@@ -22,7 +22,7 @@ class Vm;
 
 class Mmu {
   public:
-    static constexpr unsigned kSlots = 8;
+    static constexpr unsigned kSlots = 16;
     using Done = std::function<void()>;
 
     explicit Mmu(gpu::Mmio& mmio) : mmio_(mmio) {}

@@ -71,7 +71,8 @@ Queue::Queue(Device& device, Group& group, std::size_t index, const QueueOptions
       index_(index),
       options_(options),
       fence_context_(device.fence_contexts().allocate()),
-      job_timer_(device.timers(), [this] { job_overdue(); }) {}
+      job_timer_(device.timers(), [this] { job_overdue(); }),
+      time_left_(kJobTimeoutNs) {}
 
 Queue::~Queue() { BELFRY_CHECK(!has_jobs()); }
 
@@ -147,16 +148,22 @@ void Queue::advance() {
         in_flight_.push_back(std::move(waiting_.front()));
         waiting_.pop_front();
     }
-    if (wrote) {
-        group_.work_seen();
-        start_clock();
-    }
+    if (wrote) group_.work_seen();
+    update_clock();
     check_done();
 }
 
-void Queue::start_clock() {
-    if (!in_flight_.empty() && group_.state() == GroupState::resident && !job_timer_.armed())
-        job_timer_.arm(device_.timers().now() + kJobTimeoutNs);
+void Queue::update_clock() {
+    const bool runs = !in_flight_.empty() && group_.state() != GroupState::runnable &&
+                      group_.state() != GroupState::starting && group_.state() != GroupState::dead;
+    if (runs == job_timer_.armed()) return;
+    const std::uint64_t now = device_.timers().now();
+    if (runs) {
+        job_timer_.arm(now + time_left_);
+        return;
+    }
+    time_left_ = in_flight_.empty() ? kJobTimeoutNs : std::max(job_timer_.deadline(), now) - now;
+    job_timer_.cancel();
 }
 
 void Queue::write_job(Job& job) {
@@ -191,10 +198,9 @@ void Queue::check_done() {
         complete(*job, error != 0 ? std::optional(Errno::invalid) : std::nullopt);
     }
     if (!progress) return;
-    if (in_flight_.empty())
-        job_timer_.cancel();
-    else
-        job_timer_.arm(device_.timers().now() + kJobTimeoutNs);
+    job_timer_.cancel();
+    time_left_ = kJobTimeoutNs;
+    update_clock();
     if (!waiting_.empty()) wake();  // there is room
 }
 
@@ -222,6 +228,7 @@ void Queue::fail_all(Errno error) {
     base::store(sync_object().error, ~0U, base::kRelaxed);
     base::store(sync_object().value, last_seqno_, base::kRelease);
     device_.mmio().write(gpu::doorbell_reg(0), 1);  // which has waiting streams look again
+    device_.sync_waits().recheck();
 }
 
 }  // namespace belfry::panthor

@@ -93,8 +93,9 @@ class Queue final : public Work {
     void push(std::unique_ptr<Job> job);
     /// Moves jobs whose dependencies have signalled into the ring, in order, as far as there is room.
     void advance() override;
-    /// Once the group is resident, jobs in the ring may take their time, and no longer.
-    void start_clock();
+    /// The group's state or the jobs have changed. Jobs in the ring have so much time, and no more; it stands
+    /// still while the group waits for a slot, which is bounded by the scheduler.
+    void update_clock();
     /// Signals the fences of jobs that the GPU has completed.
     void check_done();
     /// Ends all jobs with `error` and releases whoever waits for the queue's sync object.
@@ -132,6 +133,7 @@ class Queue final : public Work {
     std::deque<std::unique_ptr<Job>> waiting_;    // for dependencies or room
     std::deque<std::unique_ptr<Job>> in_flight_;  // in the ring, or a point after one that is
     drm::Timer job_timer_;
+    std::uint64_t time_left_;  // while that is not armed
 };
 
 }  // namespace belfry::panthor

@@ -23,7 +23,7 @@ void Scheduler::start() { slots_.resize(firmware_.group_slots()); }
 
 unsigned Scheduler::occupied() const {
     return static_cast<unsigned>(
-        std::ranges::count_if(slots_, [](const GroupPtr& group) { return group != nullptr; }));
+        std::ranges::count_if(slots_, [](const Slot& slot) { return slot.group != nullptr; }));
 }
 
 unsigned Scheduler::waiting() const {
@@ -36,15 +36,19 @@ void Scheduler::work_seen(Group& group) {
     if (!group.can_run()) return;
     switch (group.state()) {
         case GroupState::idle:
+        case GroupState::blocked:
             group.step(GroupEvent::work_seen);
-            runnable_[group.priority()].push_back(group.shared_from_this());
+            make_runnable(group);
             schedule();
             break;
         case GroupState::starting:
             // The firmware reads INSERT after it sets ACTIVE, but this may be later still (C3).
-            group.kicked_while_starting = true;
+        case GroupState::suspending:
+            // It may be past its last look (C2).
+            group.kicked = true;
             break;
         case GroupState::resident:
+            slots_[*group.slot].idle = false;
             // Its ring may have come before the firmware set ACTIVE (A13).
             mmio_.write(gpu::doorbell_reg(doorbell_of(*group.slot)), 1);
             break;
@@ -54,15 +58,22 @@ void Scheduler::work_seen(Group& group) {
     }
 }
 
+void Scheduler::make_runnable(Group& group) {
+    group.runnable_since = timers_.now();
+    runnable_[group.priority()].push_back(group.shared_from_this());
+}
+
 void Scheduler::end(Group& group) {
     const auto alive = group.shared_from_this();
     switch (group.state()) {
-        case GroupState::idle: group.step(GroupEvent::gave_up); break;
+        case GroupState::idle:
+        case GroupState::blocked: group.step(GroupEvent::gave_up); break;
         case GroupState::runnable:
-            runnable_[group.priority()].remove(alive);
+            for (auto& groups : runnable_) groups.remove(alive);
             group.step(GroupEvent::gave_up);
             break;
-        case GroupState::starting:    break;  // one request at a time: when START is acknowledged (G6)
+        case GroupState::starting:
+        case GroupState::suspending:  break;  // one request at a time: when that is acknowledged (G6)
         case GroupState::resident:    terminate(group); break;
         case GroupState::terminating:
         case GroupState::dead:        break;
@@ -70,33 +81,124 @@ void Scheduler::end(Group& group) {
 }
 
 void Scheduler::schedule() {
+    rescue();
+    const auto in = [this](auto... states) {
+        return static_cast<std::size_t>(std::ranges::count_if(slots_, [&](const Slot& slot) {
+            return slot.group != nullptr && ((slot.group->state() == states) || ...);
+        }));
+    };
+    std::size_t free = slots_.size() - occupied();
+    // Slots that will be free without doing anything more: the first who wait will have them.
+    std::size_t leaving = in(GroupState::suspending, GroupState::terminating);
+    for (unsigned rank = kRanks; rank-- > 0;)
+        for (auto next = runnable_[rank].begin(); next != runnable_[rank].end();) {
+            const auto here = next++;
+            const GroupPtr& group = *here;
+            if (free != 0) {
+                // Without an address space (its VM has faulted, or the last command is under way) it is tried
+                // again when one becomes free.
+                if (bind(group, rank)) {
+                    --free;
+                    runnable_[rank].erase(here);
+                }
+                continue;
+            }
+            if (leaving != 0) {
+                --leaving;
+                continue;
+            }
+            // The hints are as old as the last event that somebody heard.
+            contend(true);
+            Slot* const found = victim(rank);
+            // Whoever follows has no better claim.
+            if (found == nullptr) return arm_tick();
+            suspend(*found->group);
+        }
+    arm_tick();
+}
+
+/// Has the group that waited longest go first, if it has waited too long.
+void Scheduler::rescue() {
+    std::list<GroupPtr>* oldest = nullptr;
+    for (unsigned priority = 0; priority < kPriorities; ++priority) {
+        std::list<GroupPtr>& groups = runnable_[priority];
+        if (groups.empty()) continue;
+        if (oldest == nullptr || groups.front()->runnable_since < oldest->front()->runnable_since)
+            oldest = &groups;
+    }
+    if (oldest == nullptr || !runnable_[kRescued].empty()) return;
+    if (timers_.now() < std::max(oldest->front()->runnable_since, last_rescue_) + kRescueNs) return;
+    last_rescue_ = timers_.now();
+    runnable_[kRescued].splice(runnable_[kRescued].begin(), *oldest, oldest->begin());
+}
+
+/// Which slot a group of `rank` may have: idle ones first, then the one with the least claim, then the one
+/// that has had it longest. Null: none for now.
+Scheduler::Slot* Scheduler::victim(unsigned rank) {
+    const auto claim = [this](const Slot& slot) {
+        const bool in_slice = timers_.now() < slot.slice_end;
+        // Twice the rank, and half a rank less once the slice is over: equals may have it then.
+        return slot.idle ? 0U : in_slice ? 2 * slot.rank + 2 : 2 * slot.group->priority() + 1;
+    };
+    Slot* found = nullptr;
+    for (Slot& slot : slots_) {
+        if (slot.group == nullptr || slot.group->state() != GroupState::resident) continue;
+        if (claim(slot) >= 2 * rank + 2) continue;
+        if (found == nullptr ||
+            std::pair(claim(slot), slot.slice_end) < std::pair(claim(*found), found->slice_end))
+            found = &slot;
+    }
+    return found;
+}
+
+/// Wakes schedule() when time alone gives somebody who waits a better claim.
+void Scheduler::arm_tick() {
+    const std::uint64_t now = timers_.now();
+    std::uint64_t first = ~0ULL;
+    for (unsigned priority = 0; priority < kPriorities; ++priority)
+        if (const auto& groups = runnable_[priority]; !groups.empty() && runnable_[kRescued].empty())
+            first = std::min(first, std::max(groups.front()->runnable_since, last_rescue_) + kRescueNs);
+    contend(waiting() != 0);
+    if (!contended_) {
+        tick_.cancel();
+        return;
+    }
+    for (const Slot& slot : slots_)
+        if (slot.group != nullptr && slot.group->state() == GroupState::resident && slot.slice_end > now)
+            first = std::min(first, slot.slice_end);
+    if (first == ~0ULL)
+        tick_.cancel();
+    else
+        tick_.arm(first);
+}
+
+/// While somebody waits for a slot, groups tell when they become idle.
+void Scheduler::contend(bool on) {
+    if (contended_ == on) return;
+    contended_ = on;
     for (unsigned i = 0; i < slots_.size(); ++i) {
-        if (slots_[i] != nullptr) continue;
-        const GroupPtr group = pick(i);
-        if (group == nullptr) return;
-        slots_[i] = group;
-        runnable_[group->priority()].remove(group);
+        if (slots_[i].group == nullptr) continue;
+        set_interrupts(i);
+        if (!on) continue;
+        // One that became idle before: nobody heard it, but the event stands.
+        const SlotBlocks& blocks = firmware_.slot(i);
+        if (FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, gpu::kGroupIdle) != 0)
+            slots_[i].idle = true;
     }
 }
 
-/// Binds the first runnable group that there is an address space for: high priority first, then by arrival.
-/// The others are looked at again when an address space becomes free.
-Scheduler::GroupPtr Scheduler::pick(unsigned index) {
-    for (unsigned priority = kPriorities; priority-- > 0;)
-        for (const GroupPtr& group : runnable_[priority])
-            if (bind(*group, index)) return group;
-    return nullptr;
-}
-
-bool Scheduler::bind(Group& group, unsigned index) {
-    const auto address_space = mmu_.activate(group.vm());
+bool Scheduler::bind(const GroupPtr& group, unsigned rank) {
+    const auto address_space = mmu_.activate(group->vm());
     if (!address_space) return false;
-    group.slot = index;
-    group.kicked_while_starting = false;
-    group.step(GroupEvent::slot_granted);
-    program(group, index, *address_space);
-    ask(index, GroupRequest::start);
-    group.answer_timer.arm(timers_.now() + kAnswerTimeoutNs);
+    const auto free = std::ranges::find(slots_, nullptr, &Slot::group);
+    const auto index = static_cast<unsigned>(free - slots_.begin());
+    *free = {.group = group, .rank = rank};
+    group->slot = index;
+    group->kicked = false;
+    group->step(GroupEvent::slot_granted);
+    program(*group, index, *address_space);
+    ask(index, group->has_saved_state ? GroupRequest::resume : GroupRequest::start);
+    group->answer_timer.arm(timers_.now() + kAnswerTimeoutNs);
     return true;
 }
 
@@ -142,28 +244,35 @@ void Scheduler::program(Group& group, unsigned index, unsigned address_space) {
                 kRelaxed);
     base::store(input.suspend_buf, group.suspend_buffer(), kRelaxed);
     base::store(input.config, address_space, kRelaxed);
-    set_interrupts(group, index);
+    set_interrupts(index);
     FirmwareInterface::toggle(input.doorbell_req, slot.output->doorbell_ack, streams);
     FirmwareInterface::toggle(input.req, slot.output->ack, gpu::kGroupEndpointConfig);
 }
 
-void Scheduler::set_interrupts(const Group& group, unsigned index) {
-    // A job of a kernel-mode group is done with a sync update. A user-mode group's concern nobody here unless
-    // somebody waits, and then it must not pay for them.
-    const bool sync_updates = !group.user_submit() || listening_;
+void Scheduler::set_interrupts(unsigned index) {
+    // A job of a kernel-mode group is done with a sync update. Those of a user-mode group are nobody's
+    // concern here unless somebody waits, and then it must not pay for them.
+    const bool sync_updates = !slots_[index].group->user_submit() || listening_;
     base::store(firmware_.slot(index).input->ack_irq_mask,
-                gpu::kGroupStateMask | (sync_updates ? gpu::kGroupSyncUpdate : 0), kRelaxed);
+                gpu::kGroupStateMask | (sync_updates ? gpu::kGroupSyncUpdate : 0) |
+                    (contended_ ? gpu::kGroupIdle : 0),
+                kRelaxed);
 }
 
 void Scheduler::listen_for_sync_updates(bool on) {
     listening_ = on;
     for (unsigned i = 0; i < slots_.size(); ++i) {
-        if (slots_[i] == nullptr || !slots_[i]->user_submit()) continue;
-        set_interrupts(*slots_[i], i);
+        if (slots_[i].group == nullptr || !slots_[i].group->user_submit()) continue;
+        set_interrupts(i);
         // An update that nobody heard still stands, and would keep the next one from being reported.
-        const SlotBlocks& slot = firmware_.slot(i);
-        if (on) FirmwareInterface::take_events(slot.input->req, slot.output->ack, gpu::kGroupSyncUpdate);
+        const SlotBlocks& blocks = firmware_.slot(i);
+        if (on) FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, gpu::kGroupSyncUpdate);
     }
+}
+
+void Scheduler::became_idle(unsigned index) {
+    slots_[index].idle = true;
+    if (contended_) schedule();
 }
 
 void Scheduler::ask(unsigned index, GroupRequest request) {
@@ -172,59 +281,96 @@ void Scheduler::ask(unsigned index, GroupRequest request) {
     firmware_.ring(index);
 }
 
+/// Asks for a group to leave its slot, for good or for now.
+void Scheduler::suspend(Group& group) {
+    group.kicked = false;
+    leave(group, GroupEvent::suspend_asked, GroupRequest::suspend);
+}
+
 void Scheduler::terminate(Group& group) {
-    group.step(GroupEvent::terminate_asked);
+    leave(group, GroupEvent::terminate_asked, GroupRequest::terminate);
+}
+
+void Scheduler::leave(Group& group, GroupEvent event, GroupRequest request) {
+    group.step(event);
     // The page is out of the GPU's hands when the request is acknowledged.
     mmio_.write64(gpu::doorbell_page_lo(doorbell_of(*group.slot)), 0);
-    ask(*group.slot, GroupRequest::terminate);
+    ask(*group.slot, request);
     group.answer_timer.arm(timers_.now() + kAnswerTimeoutNs);
 }
 
-void Scheduler::acknowledged(unsigned index) {
-    const GroupPtr group = slots_[index];
+void Scheduler::suspend_overdue(Group& group) { terminate(group); }
+
+void Scheduler::acknowledged(unsigned index, GroupRequest acked) {
+    const GroupPtr group = slots_[index].group;
     if (group == nullptr) return;
-    const auto acked = static_cast<GroupRequest>(
-        base::load(firmware_.slot(index).output->ack, base::kAcquire) & gpu::kGroupStateMask);
     // Compared with what was asked last: a late answer to something else is none (E5).
-    if (group->state() == GroupState::starting && acked == GroupRequest::start) {
-        group->answer_timer.cancel();
-        group->step(GroupEvent::start_acked);
-        for (std::size_t i = 0; i < group->queue_count(); ++i) group->queue(i).start_clock();
-        if (!group->can_run())
-            terminate(*group);
-        else if (std::exchange(group->kicked_while_starting, false))
-            work_seen(*group);
-    } else if (group->state() == GroupState::terminating && acked == GroupRequest::terminate) {
-        group->answer_timer.cancel();
-        mmu_.deactivate(group->vm());
-        slots_[index] = nullptr;
-        group->slot.reset();
-        group->step(GroupEvent::terminate_acked);
-        schedule();
+    switch (group->state()) {
+        case GroupState::starting:
+            if (acked == (group->has_saved_state ? GroupRequest::resume : GroupRequest::start))
+                started(index);
+            break;
+        case GroupState::suspending:
+            if (acked == GroupRequest::suspend) suspended(index);
+            break;
+        case GroupState::terminating:
+            if (acked != GroupRequest::terminate) break;
+            vacate(index);
+            group->step(GroupEvent::terminate_acked);
+            schedule();
+            break;
+        default: break;
     }
 }
 
-void Scheduler::gpu_gone() {
-    for (GroupPtr& slot : slots_) {
-        const GroupPtr group = std::exchange(slot, nullptr);
-        if (group == nullptr) continue;
-        group->answer_timer.cancel();
-        mmu_.deactivate(group->vm());
-        group->slot.reset();
-        group->step(GroupEvent::gpu_gone);
+void Scheduler::started(unsigned index) {
+    Slot& slot = slots_[index];
+    Group& group = *slot.group;
+    group.answer_timer.cancel();
+    group.step(GroupEvent::start_acked);
+    slot.slice_end = timers_.now() + kSliceNs;
+    if (!group.can_run()) return terminate(group);
+    if (std::exchange(group.kicked, false)) work_seen(group);
+    if (contended_) schedule();
+}
+
+void Scheduler::suspended(unsigned index) {
+    const GroupPtr group = vacate(index);
+    group->has_saved_state = true;
+    if (group->can_run()) {
+        const GroupEvent event = group->judge_suspended(firmware_.slot(index));
+        group->step(event);
+        if (group->state() == GroupState::runnable) make_runnable(*group);
+    } else {
+        group->step(GroupEvent::gave_up);
     }
+    schedule();
+}
+
+Scheduler::GroupPtr Scheduler::vacate(unsigned index) {
+    GroupPtr group = std::exchange(slots_[index], {}).group;
+    group->answer_timer.cancel();
+    mmu_.deactivate(group->vm());
+    group->slot.reset();
+    return group;
+}
+
+void Scheduler::gpu_gone() {
+    for (unsigned i = 0; i < slots_.size(); ++i)
+        if (slots_[i].group != nullptr) vacate(i)->step(GroupEvent::gpu_gone);
 }
 
 void Scheduler::check_invariants() const {
     for (unsigned i = 0; i < slots_.size(); ++i) {
-        if (slots_[i] == nullptr) continue;
-        BELFRY_CHECK(panthor::on_slot(slots_[i]->state()));
-        BELFRY_CHECK(slots_[i]->slot == i);
+        if (slots_[i].group == nullptr) continue;
+        BELFRY_CHECK(panthor::on_slot(slots_[i].group->state()));
+        BELFRY_CHECK(slots_[i].group->slot == i);
     }
-    for (unsigned priority = 0; priority < kPriorities; ++priority)
-        for (const GroupPtr& group : runnable_[priority]) {
+    BELFRY_CHECK(runnable_[kRescued].size() <= 1);
+    for (unsigned rank = 0; rank < kRanks; ++rank)
+        for (const GroupPtr& group : runnable_[rank]) {
             BELFRY_CHECK(group->state() == GroupState::runnable && !group->slot);
-            BELFRY_CHECK(group->priority() == priority);
+            BELFRY_CHECK(rank == kRescued || group->priority() == rank);
         }
 }
 

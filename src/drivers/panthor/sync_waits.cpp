@@ -23,9 +23,7 @@ SyncWait::State SyncWait::look() const {
         condition_.wide
             ? base::load(reinterpret_cast<const uapi::belfry_sync_object64*>(object)->value, base::kAcquire)
             : base::load(reinterpret_cast<const uapi::belfry_sync_object32*>(object)->value, base::kAcquire);
-    const bool satisfied = condition_.until == SyncCondition::Until::greater ? value > condition_.value
-                                                                             : value <= condition_.value;
-    return satisfied ? State::satisfied : State::waiting;
+    return csf::sync_satisfied(condition_.until, value, condition_.value) ? State::satisfied : State::waiting;
 }
 
 void SyncWaits::add(SyncWait& wait) {

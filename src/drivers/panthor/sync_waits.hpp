@@ -19,6 +19,7 @@
 #include <boost/intrusive/list.hpp>
 
 #include "base/result.hpp"
+#include "belfry/uapi/csf.hpp"
 #include "drivers/panthor/work.hpp"
 
 namespace belfry::panthor {
@@ -30,13 +31,11 @@ class Vm;
 
 /// What a SYNC_WAIT or an XGS wait waits for.
 struct SyncCondition {
-    enum class Until : std::uint8_t { less_or_equal, greater };
-
     std::shared_ptr<Vm> vm;
     std::uint64_t address = 0;
     std::uint64_t value = 0;
-    Until until = Until::greater;
-    bool wide = true;  ///< a 64-bit sync object
+    csf::Condition until = csf::Condition::gt;  ///< le, gt or ge
+    bool wide = true;                           ///< a 64-bit sync object
 };
 
 /// The 8 or 16 bytes of a sync object as the driver sees them; null: not mapped, not aligned, or it would
