@@ -606,6 +606,35 @@ TEST_F(Races, AStartThatComesWhileTheGpuTakesCommandsFindsItsAddressSpaceEnabled
     EXPECT_EQ(late.queue(0).reg(0), 1u);
 }
 
+TEST_F(Races, AStartThatIsSeenWithAnEarlierRequestsDoorbellFindsItsAddressSpaceEnabled) {
+    Vm& low = rig.new_vm();
+    Vm& high = rig.new_vm();
+    rig.disable(low);
+    rig.run_until_idle();
+    Group& late = rig.group({.vm = &low, .start = false});
+    late.queue(0).submit(add_one);
+    late.program(1);
+    rig.gpu.write(Reg::mmu_int_clear, ~0U);
+    // The GPU has taken the doorbell and is past the commands of `low` when the driver enables that and
+    // starts the group: the request is seen, its own doorbell and the command are still to come.
+    bool acted = false;
+    rig.host.on_interrupt = [&] {
+        if (std::exchange(acted, true)) return;
+        rig.gpu.write64(as_reg(low.number(), AsReg::transtab_lo), low.root());
+        rig.gpu.write64(as_reg(low.number(), AsReg::transcfg_lo), kTranscfgAarch64_4k);
+        rig.gpu.write(as_reg(low.number(), AsReg::command), kAsCommandUpdate);
+        late.ask(GroupRequest::start);
+    };
+    rig.ask_global(kGlbPing);
+    rig.gpu.write(as_reg(high.number(), AsReg::command), kAsCommandFlushMem);
+    rig.step();
+    EXPECT_TRUE(acted);
+    EXPECT_TRUE(late.acknowledged());  // in the same look at the registers
+    rig.run_until_idle();
+    EXPECT_EQ(rig.gpu.read(as_reg(low.number(), AsReg::faultstatus)), 0u);
+    EXPECT_EQ(late.queue(0).reg(0), 1u);
+}
+
 TEST_F(Races, AnyDoorbellValueButZeroIsARing) {  // H5
     for (const std::uint32_t value : {1U, 2U, 0x8000'0000U, ~0U}) {
         const std::uint32_t before = queue.reg(0);
