@@ -42,6 +42,8 @@ class FirmwarePort {
   public:
     virtual ~FirmwarePort() = default;
     virtual AddressSpace& address_space(std::uint32_t number) = 0;
+    /// Takes the doorbell pages as the driver has set them by now.
+    virtual void take_doorbell_pages() = 0;
     virtual void raise_job_interrupt(std::uint32_t bits) = 0;
     virtual void raise_mmu_fault(std::uint32_t address_space, const MmuFault& fault) = 0;
     virtual void wake(std::uint32_t& word, std::uint32_t bitset) = 0;

@@ -105,15 +105,7 @@ bool Gpu::take_latched() {
     for (std::uint32_t i = 0; i < kAddressSpaces; ++i)
         if (as_[i].command.load(kAcquire) != 0) run_as_command(i);
 
-    // Doorbell pages before doorbell 0: a group's page is in place when it starts, and out of use when it is
-    // acknowledged as stopped.
-    for (unsigned i = 0; i < kDoorbells; ++i) {
-        auto* const page = reinterpret_cast<uapi::belfry_user_doorbell*>(page_asked_[i].load(kAcquire));
-        if (page == pages_[i]) continue;
-        pages_[i] = page;
-        bound_doorbells_ = page != nullptr ? bound_doorbells_ | 1U << i : bound_doorbells_ & ~(1U << i);
-        if (page != nullptr) base::store(page->need_wakeup, asleep_.load(kRelaxed) ? 1 : 0, kSeqCst);
-    }
+    take_doorbell_pages();
 
     const std::uint32_t control = mcu_control_.load(kAcquire);
     const std::uint32_t status = mcu_status_.load(kRelaxed);
@@ -133,6 +125,16 @@ bool Gpu::take_latched() {
     for (rung &= ~1U; rung != 0; rung &= rung - 1)
         firmware_.user_doorbell(static_cast<std::uint32_t>(std::countr_zero(rung)));
     return true;
+}
+
+void Gpu::take_doorbell_pages() {
+    for (unsigned i = 0; i < kDoorbells; ++i) {
+        auto* const page = reinterpret_cast<uapi::belfry_user_doorbell*>(page_asked_[i].load(kAcquire));
+        if (page == pages_[i]) continue;
+        pages_[i] = page;
+        bound_doorbells_ = page != nullptr ? bound_doorbells_ | 1U << i : bound_doorbells_ & ~(1U << i);
+        if (page != nullptr) base::store(page->need_wakeup, asleep_.load(kRelaxed) ? 1 : 0, kSeqCst);
+    }
 }
 
 void Gpu::run_as_command(std::uint32_t number) {

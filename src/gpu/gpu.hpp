@@ -75,6 +75,7 @@ class Gpu final : public Mmio, private FirmwarePort {
         if (as_[number].command.load(std::memory_order_acquire) != 0) run_as_command(number);
         return spaces_[number];
     }
+    void take_doorbell_pages() override;
     void raise_job_interrupt(std::uint32_t bits) override { raise(job_, bits); }
     void raise_mmu_fault(std::uint32_t number, const MmuFault& fault) override;
     void wake(std::uint32_t& word, std::uint32_t bitset) override { host_.futex_wake(word, bitset); }

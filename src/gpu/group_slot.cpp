@@ -54,6 +54,9 @@ void GroupSlot::look() {
     std::uint32_t ack = base::load(output_->ack, kRelaxed);
 
     if (const std::uint32_t asked = req & kGroupStateMask; asked != (ack & kGroupStateMask)) {
+        // The page that was taken away before this request was written is the driver's again, and may be
+        // gone, once a stop is acknowledged.
+        firmware_.port_.take_doorbell_pages();
         switch (static_cast<GroupRequest>(asked)) {
             case GroupRequest::start:
                 if (!running_) start(false);

@@ -635,6 +635,31 @@ TEST_F(Races, AStartThatIsSeenWithAnEarlierRequestsDoorbellFindsItsAddressSpaceE
     EXPECT_EQ(late.queue(0).reg(0), 1u);
 }
 
+TEST_F(Races, ADoorbellPageIsLeftAloneFromTheAcknowledgementOn) {  // its memory may be gone then
+    for (const GroupRequest request : {GroupRequest::suspend, GroupRequest::terminate}) {
+        Rig own{{.group_slots = 1, .streams_per_group = 1}};
+        Group& leaving = own.group();
+        own.run_until_idle();
+        own.take_job_interrupts();
+        // The GPU is past the doorbell pages, and answers the ping, when the driver takes the page and asks.
+        bool asked = false;
+        own.host.on_interrupt = [&] {
+            own.take_job_interrupts();
+            if (std::exchange(asked, true)) {
+                if (leaving.acknowledged()) leaving.doorbell().doorbell = 1;
+                return;
+            }
+            leaving.unbind();
+            leaving.ask(request);
+        };
+        own.ask_global(kGlbPing);
+        own.step();
+        EXPECT_TRUE(leaving.acknowledged());  // in the same look at the registers
+        own.run_until_idle();
+        EXPECT_EQ(leaving.doorbell().doorbell, 1u);
+    }
+}
+
 TEST_F(Races, AnyDoorbellValueButZeroIsARing) {  // H5
     for (const std::uint32_t value : {1U, 2U, 0x8000'0000U, ~0U}) {
         const std::uint32_t before = queue.reg(0);
