@@ -162,13 +162,19 @@ void GroupSlot::start_stream(unsigned index, const StreamState* saved) {
 }
 
 void GroupSlot::suspend() {
+    // The driver ends what has faulted by disabling the address space, which does not reach a group that has
+    // left its slot.
+    for_each_bit(started_, [this](unsigned i) {
+        current_ = i;
+        if (streams_[i].status() == StreamStatus::faulted) streams_[i].end_by_bus_fault();
+    });
     write_status();
     const std::uint64_t buffer = base::load(input_->suspend_buf, kRelaxed);
     for (unsigned i = 0; i < streams_.size(); ++i) {
         StreamState saved{};
         if ((started_ & bit(i)) != 0) {
-            current_ = i;
-            streams_[i].suspend(saved);
+            saved = streams_[i].state();
+            streams_[i].stop();
         }
         // A buffer that the driver did not map loses the state: the streams are fatal at RESUME.
         firmware_.copy_mcu(buffer + i * sizeof(StreamState), std::as_writable_bytes(std::span(&saved, 1)),

@@ -92,12 +92,6 @@ void Stream::stop() {
     waiting_on_ = nullptr;
 }
 
-void Stream::suspend(StreamState& saved) {
-    complete(kAllSlots);
-    saved = state_;
-    stop();
-}
-
 bool Stream::look() {
     if (state_.status == StreamStatus::empty && judge_insert()) state_.status = StreamStatus::running;
     return state_.status == StreamStatus::running;

@@ -37,7 +37,7 @@ enum class StreamStatus : std::uint32_t {
     running,  ///< has instructions to execute
     empty,    ///< EXTRACT has reached the INSERT that it knows
     blocked,  ///< on what `blocked` says; goes on after a re-examination
-    faulted,  ///< met an MMU fault; stands until the driver disables the address space
+    faulted,  ///< met an MMU fault; stands until the driver disables the address space or suspends it
     fatal,    ///< ended by an unrecoverable fault
 };
 
@@ -154,16 +154,14 @@ class Stream {
   public:
     void attach(StreamPort& port) { port_ = &port; }
 
-    /// Starts from nothing, fetching at EXTRACT_INIT; or goes on with what save() gave.
+    /// Starts from nothing, fetching at EXTRACT_INIT; or goes on with what state() gave.
     void start(const StreamConfig& config);
     void resume(const StreamConfig& config, const StreamState& saved);
     /// Ends before it has started; the caller has told the driver why.
     void refuse() { state_ = {.status = StreamStatus::fatal}; }
-    /// Completes what can complete, stops, and clears ACTIVE. All writes on behalf of the stream are done
-    /// then.
+    /// Stops, and clears ACTIVE. All writes on behalf of the stream are done then: what can complete has, at
+    /// the end of its slice.
     void stop();
-    /// What SUSPEND saves; the stream is then stopped.
-    void suspend(StreamState& saved);
 
     /// Reads INSERT again. True if there is something to run.
     bool look();
@@ -179,6 +177,7 @@ class Stream {
 
     [[nodiscard]] StreamStatus status() const { return state_.status; }
     [[nodiscard]] bool started() const { return state_.status != StreamStatus::stopped; }
+    /// What SUSPEND saves.
     [[nodiscard]] const StreamState& state() const { return state_; }
     [[nodiscard]] const Blocked& blocked() const { return state_.blocked; }
     [[nodiscard]] std::uint32_t busy_scoreboards() const;
