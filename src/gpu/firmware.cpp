@@ -13,6 +13,7 @@ namespace {
 using base::kAcquire;
 using base::kRelaxed;
 using base::kRelease;
+using base::kSeqCst;
 
 // Strides of the control blocks, as Arm's firmware has them where they are large enough.
 constexpr std::uint32_t kGroupStrideMin = 0x100;
@@ -174,14 +175,23 @@ bool Firmware::copy_mcu(std::uint64_t address, std::span<std::byte> own, bool to
     return true;
 }
 
-void Firmware::raise_global_event(std::uint32_t bit) {
-    auto& control = block<GlobalControl>(0);
-    auto& input = block<GlobalInput>(control.input_va - static_cast<std::uint32_t>(kSharedBase));
-    auto& output = block<GlobalOutput>(control.output_va - static_cast<std::uint32_t>(kSharedBase));
-    const std::uint32_t ack = base::load(output.ack, kRelaxed);
-    if (((base::load(input.req, kAcquire) ^ ack) & bit) != 0) return;
-    base::store(output.ack, ack ^ bit, kRelease);
-    if ((base::load(input.ack_irq_mask, kRelaxed) & bit) != 0) port_.raise_job_interrupt(kJobIntGlobal);
+/// An event of the global block or of a group, with its interrupt if the driver listens.
+void Firmware::raise_event(const std::uint32_t& req, std::uint32_t& ack_word,
+                           const std::uint32_t& ack_irq_mask, std::uint32_t event, std::uint32_t interrupt) {
+    const std::uint32_t ack = base::load(ack_word, kRelaxed);
+    if (((base::load(req, kAcquire) ^ ack) & event) != 0) {
+        // Pending already. One that nobody hears stays so: sequentially consistent after what the event is
+        // about, so that a driver which begins to listen (mask, fence, then memory) misses neither. Of one
+        // that is heard the driver may be copying the acknowledgement right now: it then looks at memory
+        // after that, so look once more (Dekker).
+        if ((base::load(ack_irq_mask, kSeqCst) & event) == 0) return;
+        base::full_fence();
+        if (((base::load(req, kAcquire) ^ ack) & event) != 0) return;
+    }
+    // The event before the look at the mask, both sequentially consistent: a driver that begins to listen
+    // stores the mask, fences, and looks for events that nobody heard (Dekker).
+    base::store(ack_word, ack ^ event, kSeqCst);
+    if ((base::load(ack_irq_mask, kSeqCst) & event) != 0) port_.raise_job_interrupt(interrupt);
 }
 
 void Firmware::sync_updated(csf::Scope scope, const GroupSlot& from, const std::byte* host) {
@@ -192,11 +202,12 @@ void Firmware::sync_updated(csf::Scope scope, const GroupSlot& from, const std::
 
 void Firmware::check_all_idle() {
     auto& control = block<GlobalControl>(0);
+    auto& input = block<GlobalInput>(control.input_va - static_cast<std::uint32_t>(kSharedBase));
     auto& output = block<GlobalOutput>(control.output_va - static_cast<std::uint32_t>(kSharedBase));
     if ((base::load(output.ack, kRelaxed) & kGlbIdleEn) == 0) return;
     for (const auto& slot : slots_)
         if (slot->running() && !slot->idle()) return;
-    raise_global_event(kGlbIdle);
+    raise_event(input.req, output.ack, input.ack_irq_mask, kGlbIdle, kJobIntGlobal);
 }
 
 }  // namespace belfry::gpu

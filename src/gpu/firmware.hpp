@@ -88,7 +88,8 @@ class Firmware {
     /// Copies between a buffer that the driver mapped for the MCU and our own memory.
     bool copy_mcu(std::uint64_t address, std::span<std::byte> own, bool to_mcu);
 
-    void raise_global_event(std::uint32_t bit);
+    void raise_event(const std::uint32_t& req, std::uint32_t& ack_word, const std::uint32_t& ack_irq_mask,
+                     std::uint32_t event, std::uint32_t interrupt);
     void sync_updated(csf::Scope scope, const GroupSlot& from, const std::byte* host);
     void check_all_idle();
 

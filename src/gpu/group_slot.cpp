@@ -305,17 +305,7 @@ void GroupSlot::check_idle() {
 }
 
 void GroupSlot::raise_group_event(std::uint32_t event) {
-    const std::uint32_t ack = base::load(output_->ack, kRelaxed);
-    const bool heard = (base::load(input_->ack_irq_mask, kRelaxed) & event) != 0;
-    if (((base::load(input_->req, kAcquire) ^ ack) & event) != 0) {
-        // Pending already. One that nobody hears stays so; of one that is heard the driver may be copying the
-        // acknowledgement right now: it then looks at memory after that, so look once more (Dekker).
-        if (!heard) return;
-        base::full_fence();
-        if (((base::load(input_->req, kAcquire) ^ ack) & event) != 0) return;
-    }
-    base::store(output_->ack, ack ^ event, kRelease);
-    if (heard) firmware_.port_.raise_job_interrupt(bit(index_));
+    firmware_.raise_event(input_->req, output_->ack, input_->ack_irq_mask, event, bit(index_));
 }
 
 void GroupSlot::raise_stream_event(unsigned index, std::uint32_t event) {

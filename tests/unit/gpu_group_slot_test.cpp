@@ -283,6 +283,21 @@ TEST_F(StatusWords, SayAfterSuspendWhatAStreamWaitsFor) {
     expect_sync_wait();
 }
 
+TEST_F(StatusWords, AreThereWhenSuspendIsAcknowledged) {
+    wait_for_more_than(0x1234'5678'9abc'def0, 32);
+    rig.take_job_interrupts();
+    bool looked = false;
+    rig.host.on_interrupt = [&] {
+        if (!group.acknowledged()) return;
+        looked = true;
+        expect_sync_wait();
+        EXPECT_EQ(group.out().status_state, 1u);
+        EXPECT_EQ(queue.output().active, 0u);
+    };
+    group.suspend();
+    EXPECT_TRUE(looked);
+}
+
 TEST_F(StatusWords, SayWhichCondition) {
     queue.run(
         [&](W& w) { w.move48(d(66), memory.va).move32(r(68), 7).sync_wait32(d(66), Condition::ge, r(68)); });
@@ -411,6 +426,50 @@ TEST_F(Events, IdleIsRaisedAgainAfterMoreWork) {
         EXPECT_TRUE(group.event(kGroupIdle));
         EXPECT_EQ(rig.take_job_interrupts(), 1u);
     }
+}
+
+TEST_F(Events, IdleIsRaisedAgainAfterAResumeWithNothingToDo) {
+    Group& group = rig.group({.queues = 2});
+    for (const bool waits : {false, true}) {
+        if (waits)
+            group.queue(0).run(
+                [&](W& w) { w.move48(d(66), memory.va).sync_wait64(d(66), Condition::gt, d(68)); });
+        settle(group);
+        group.suspend();
+        settle(group);
+        EXPECT_FALSE(group.event(kGroupIdle));
+        group.resume_on(1 - group.slot());
+        rig.run_until_idle();
+        EXPECT_TRUE(group.event(kGroupIdle)) << waits;
+        EXPECT_NE(rig.take_job_interrupts(), 0u);
+    }
+}
+
+TEST_F(Events, IdleIsRaisedAgainForEachWaitThatBlocksAgain) {
+    Group& group = rig.group();
+    group.queue(0).run([&](W& w) { w.move48(d(66), memory.va).sync_wait64(d(66), Condition::gt, d(68)); });
+    settle(group);
+    EXPECT_FALSE(group.event(kGroupIdle));
+    group.queue(0).ring();  // tried again in vain
+    rig.run_until_idle();
+    EXPECT_TRUE(group.event(kGroupIdle));
+    EXPECT_EQ(rig.take_job_interrupts(), 1u);
+}
+
+TEST_F(Events, IdleThatNobodyHeardStandsForWhoeverBeginsToListen) {  // D2
+    Group& group = rig.group();
+    settle(group);
+    group.in().ack_irq_mask &= ~kGroupIdle;
+    for (int i = 0; i < 2; ++i) {  // an odd and an even number of times alike
+        group.queue(0).run([](W& w) { w.nop(); });
+        EXPECT_TRUE(group.event(kGroupIdle)) << i;
+    }
+    EXPECT_EQ(rig.take_job_interrupts(), 0u);
+    group.in().ack_irq_mask |= kGroupIdle;
+    group.acknowledge(kGroupEvents);
+    group.queue(0).run([](W& w) { w.nop(); });
+    EXPECT_TRUE(group.event(kGroupIdle));
+    EXPECT_EQ(rig.take_job_interrupts(), 1u);
 }
 
 TEST_F(Events, IdleCountsAFatalStream) {
