@@ -43,6 +43,7 @@ Firmware::Firmware(const FirmwareConfig& config, std::span<std::byte> shared, Fi
     : config_(config), shared_(shared), port_(port) {
     BELFRY_CHECK(config.group_slots >= 1 && config.group_slots <= 31);
     BELFRY_CHECK(config.streams_per_group >= 1 && config.streams_per_group <= 32);
+    BELFRY_CHECK(config.slice_instructions >= 1);
     BELFRY_CHECK(shared.size() >= shared_bytes(config));
     for (unsigned i = 0; i < config.group_slots; ++i)
         slots_.push_back(std::make_unique<GroupSlot>(*this, i, config.streams_per_group));

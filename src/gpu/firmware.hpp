@@ -32,6 +32,7 @@ inline constexpr std::uint32_t kSliceInstructions = 1024;
 struct FirmwareConfig {
     unsigned group_slots = 8;        ///< 1 ... 31
     unsigned streams_per_group = 8;  ///< 1 ... 32
+    std::uint32_t slice_instructions = kSliceInstructions;
 };
 
 /// Bytes of the shared section that this configuration takes.

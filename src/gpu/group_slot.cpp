@@ -259,7 +259,7 @@ std::uint32_t GroupSlot::run_slice() {
     const std::uint32_t after = turn_ + 1 < 32 ? runnable_ & ~0U << (turn_ + 1) : 0;
     turn_ = static_cast<unsigned>(std::countr_zero(after != 0 ? after : runnable_));
     current_ = turn_;
-    const std::uint32_t executed = streams_[turn_].run(kSliceInstructions);
+    const std::uint32_t executed = streams_[turn_].run(firmware_.config_.slice_instructions);
     note(turn_);
     check_idle();
     return executed;
