@@ -21,6 +21,14 @@ void for_each_bit(std::uint32_t bits, Visit visit) {
 
 constexpr std::uint32_t bit(unsigned index) { return 1U << index; }
 
+/// Whether it waits, as far as it has looked: also if it was woken and has not tried again yet. Else every
+/// wake of a group that leaves its slot would make it look busy; whether what it waits for has come is for
+/// the driver to see in memory, after the acknowledgement.
+bool stands(const Stream& stream) {
+    return (stream.status() == StreamStatus::blocked || stream.status() == StreamStatus::running) &&
+           stream.blocked().reason != BlockedReason::none;
+}
+
 }  // namespace
 
 GroupSlot::GroupSlot(Firmware& firmware, unsigned index, unsigned streams)
@@ -287,18 +295,23 @@ bool GroupSlot::counts_as_idle(unsigned index) const {
     switch (stream.status()) {
         case StreamStatus::empty: return (enabled & kStreamIdleEmpty) != 0 && stream.busy_scoreboards() == 0;
         case StreamStatus::blocked:
-            return stream.blocked().reason == BlockedReason::sync && (enabled & kStreamIdleSyncWait) != 0 &&
-                   stream.busy_scoreboards() == 0;
+        case StreamStatus::running:
+            return stands(stream) && stream.blocked().reason == BlockedReason::sync &&
+                   (enabled & kStreamIdleSyncWait) != 0 && stream.busy_scoreboards() == 0;
         case StreamStatus::stopped:
         case StreamStatus::fatal:   return true;
         default:                    return false;
     }
 }
 
-void GroupSlot::check_idle() {
-    if (runnable_ != 0 || idle_ || !running_) return;
+bool GroupSlot::all_count_as_idle() const {
     for (std::uint32_t left = started_; left != 0; left &= left - 1)
-        if (!counts_as_idle(static_cast<unsigned>(std::countr_zero(left)))) return;
+        if (!counts_as_idle(static_cast<unsigned>(std::countr_zero(left)))) return false;
+    return true;
+}
+
+void GroupSlot::check_idle() {
+    if (runnable_ != 0 || idle_ || !running_ || !all_count_as_idle()) return;
     idle_ = true;
     raise_group_event(kGroupIdle);
     firmware_.check_all_idle();
@@ -341,12 +354,11 @@ void GroupSlot::write_status() {
     for_each_bit(started_, [this](unsigned i) {
         const Stream& stream = streams_[i];
         StreamOutput& output = *blocks_[i].output;
-        const bool stands = stream.status() == StreamStatus::blocked;
         const Blocked& blocked = stream.blocked();
         std::uint32_t wait = 0;
         std::uint64_t sync_ptr = 0;
         std::uint64_t sync_value = 0;
-        if (stands) {
+        if (stands(stream)) {
             switch (blocked.reason) {
                 case BlockedReason::scoreboard: wait = kWaitSourceScoreboard | blocked.scoreboards; break;
                 case BlockedReason::progress:   wait = kWaitProgress; break;
@@ -367,10 +379,10 @@ void GroupSlot::write_status() {
         base::store(output.status_wait_sync_value, static_cast<std::uint32_t>(sync_value), kRelaxed);
         base::store(output.status_wait_sync_value_hi, static_cast<std::uint32_t>(sync_value >> 32), kRelaxed);
         base::store(output.status_scoreboards, stream.busy_scoreboards(), kRelaxed);
-        base::store(output.status_blocked_reason, stands ? static_cast<std::uint32_t>(blocked.reason) : 0,
-                    kRelaxed);
+        base::store(output.status_blocked_reason,
+                    stands(stream) ? static_cast<std::uint32_t>(blocked.reason) : 0, kRelaxed);
     });
-    base::store(output_->status_state, idle_ ? kGroupStatusIdle : 0, kRelaxed);
+    base::store(output_->status_state, all_count_as_idle() ? kGroupStatusIdle : 0, kRelaxed);
 }
 
 void GroupSlot::sync_updated(csf::Scope scope, const std::byte* host) {

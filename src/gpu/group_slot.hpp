@@ -61,6 +61,7 @@ class GroupSlot final : public StreamPort {
     void write_exception(unsigned index, const StreamException& exception, bool fatal);
     void write_status();
     [[nodiscard]] bool counts_as_idle(unsigned index) const;
+    [[nodiscard]] bool all_count_as_idle() const;
 
     Firmware& firmware_;
     unsigned index_;

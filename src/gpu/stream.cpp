@@ -181,6 +181,7 @@ bool Stream::next_window() {
 
 std::uint32_t Stream::run(std::uint32_t budget) {
     executed_ = 0;
+    state_.blocked.reason = BlockedReason::none;
     while (state_.status == StreamStatus::running && executed_ < budget) {
         Frame& frame = top();
         if (frame.next == frame.end) {

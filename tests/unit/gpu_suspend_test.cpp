@@ -251,6 +251,29 @@ TEST_F(Suspend, ResumeBlocksAgainIfTheValueHasNotCome) {
     EXPECT_EQ(queue.reg(0), 1u);
 }
 
+TEST_F(Suspend, OfAStreamThatWasWokenInVainSaysThatItWaits) {
+    queue.run(
+        [&](W& w) { w.move48(d(66), memory.va).sync_wait64(d(66), Condition::gt, d(68)).move32(r(0), 1); });
+    queue.ring();
+    EXPECT_FALSE(rig.gpu.prepare_sleep());  // takes the ring and goes no further
+    rig.gpu.woke();
+    ASSERT_EQ(queue.status(), StreamStatus::running);
+    group.suspend();
+    EXPECT_EQ(group.out().status_state, kGroupStatusIdle);
+    EXPECT_EQ(queue.out().status_blocked_reason, static_cast<std::uint32_t>(BlockedReason::sync));
+    EXPECT_EQ(queue.out().status_wait_sync_ptr, memory.va);
+    group.resume_on(1);
+    rig.run_until_idle();
+    EXPECT_EQ(queue.blocked_by(), BlockedReason::sync);
+    memory.sync64().value = 1;
+    queue.ring();
+    rig.run_until_idle();
+    EXPECT_EQ(queue.reg(0), 1u);
+    group.suspend();
+    EXPECT_EQ(queue.out().status_blocked_reason, 0u);
+    EXPECT_EQ(queue.out().status_wait, 0u);
+}
+
 TEST_F(Suspend, ResumeTriesAProgressWaitAgain) {
     queue.run([](W& w) { w.move32(r(66), 2).progress_wait(1, r(66)).move32(r(0), 1); });
     move_to(0);
