@@ -19,6 +19,7 @@
 #include "base/check.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "base/signalling.hpp"
 
 namespace belfry::drm {
 
@@ -70,6 +71,7 @@ class Call : public std::enable_shared_from_this<Call> {
         BELFRY_CHECK(!completed_);
         completed_ = true;
         when_cancelled_ = nullptr;
+        const base::OffSignallingPath answering;  // may be asked for by a fence's callback
         if (!cancelled_) deliver(result);
     }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/signalling.hpp"
 #include "drm/fence.hpp"
 
 namespace belfry::drm {
@@ -175,6 +176,23 @@ TEST(FenceContexts, GivesEachNumberOnceAndNeverThatOfStubs) {
     EXPECT_NE(a, b);
     EXPECT_NE(a, signalled_stub(0)->context());
 }
+
+#ifdef BELFRY_CHECK_ALLOCATIONS
+TEST(SignallingPath, AllocatingOnItAborts) {
+    EXPECT_DEATH(
+        {
+            const base::SignallingPath path;
+            const auto memory = std::make_unique<int>(1);
+        },
+        "4 bytes are allocated between publishing a fence and signalling it");
+}
+
+TEST(SignallingPath, TellingAClientIsNotPartOfIt) {
+    const base::SignallingPath path;
+    const base::OffSignallingPath answering;
+    EXPECT_NE(std::make_unique<int>(1), nullptr);
+}
+#endif
 
 }  // namespace
 }  // namespace belfry::drm

@@ -20,7 +20,8 @@ Group::Group(Device& device, GroupOptions options, std::uint64_t serial)
     : answer_timer(device.timers(), [this] { answer_overdue(); }),
       device_(device),
       options_(std::move(options)),
-      serial_(serial) {
+      serial_(serial),
+      waits_(options_.queues.size()) {
     ++device_.groups;
 }
 
@@ -95,9 +96,11 @@ void Group::step(GroupEvent event) {
     const auto to = next(state_, event);
     BELFRY_CHECK(to.has_value());
     if (state_ == GroupState::blocked) stop_waiting();
+    if (state_ == GroupState::runnable) RunnableHook::unlink();
     state_ = *to;
     if (state_ == GroupState::blocked)
-        for (SyncWait& wait : waits_) device_.sync_waits().add(wait);
+        for (auto& wait : waits_)
+            if (wait) device_.sync_waits().add(*wait);
     for (const auto& queue : queues_) queue->update_clock();
     if (state_ == GroupState::dead) finish();
 }
@@ -107,8 +110,7 @@ bool Group::has_work() const {
 }
 
 void Group::stop_waiting() {
-    waits_.clear();
-    waiting_queues_ = 0;
+    for (auto& wait : waits_) wait.reset();
 }
 
 void Group::work_seen() {
@@ -120,10 +122,10 @@ void Group::work_seen() {
         case GroupState::blocked: {
             // Work for a queue that does not wait, or a program that wrote what one waits for (C7).
             const auto goes_on = [this](const std::unique_ptr<Queue>& queue) {
-                return (waiting_queues_ >> queue->index() & 1U) == 0 && queue->has_work();
+                const auto& wait = waits_[queue->index()];
+                return wait ? wait->look() != SyncWait::State::waiting : queue->has_work();
             };
-            const auto came = [](const SyncWait& wait) { return wait.look() != SyncWait::State::waiting; };
-            if (std::ranges::none_of(queues_, goes_on) && std::ranges::none_of(waits_, came)) return;
+            if (std::ranges::none_of(queues_, goes_on)) return;
             break;
         }
         default: break;
@@ -143,6 +145,7 @@ GroupEvent Group::judge_suspended(const SlotBlocks& blocks) {
     if ((base::load(blocks.output->status_state, base::kRelaxed) & gpu::kGroupStatusIdle) == 0)
         return GroupEvent::suspended_busy;
     bool work = std::exchange(kicked, false);
+    bool blocked = false;
     for (const auto& queue : queues_) {
         const gpu::StreamOutput& stream = *blocks.streams[queue->index()].output;
         const std::uint32_t wait = base::load(stream.status_wait, base::kRelaxed);
@@ -150,7 +153,7 @@ GroupEvent Group::judge_suspended(const SlotBlocks& blocks) {
             work |= queue->has_work();
             continue;
         }
-        waits_.emplace_back(
+        waits_[queue->index()].emplace(
             *this,
             SyncCondition{
                 .vm = options_.vm,
@@ -159,9 +162,9 @@ GroupEvent Group::judge_suspended(const SlotBlocks& blocks) {
                          std::uint64_t{base::load(stream.status_wait_sync_value_hi, base::kRelaxed)} << 32,
                 .until = gpu::wait_condition(wait),
                 .wide = (wait & gpu::kWaitSync64) != 0});
-        waiting_queues_ |= 1U << queue->index();
+        blocked = true;
     }
-    if (!work && !waits_.empty()) return GroupEvent::suspended_blocked;
+    if (!work && blocked) return GroupEvent::suspended_blocked;
     stop_waiting();
     return work ? GroupEvent::suspended_busy : GroupEvent::suspended_idle;
 }
@@ -217,7 +220,9 @@ void Group::finish() {
 
 void Group::check_invariants() const {
     BELFRY_CHECK(on_slot(state_) == slot.has_value());
-    BELFRY_CHECK((state_ == GroupState::blocked) == !waits_.empty());
+    const bool waits = std::ranges::any_of(waits_, [](const auto& wait) { return wait.has_value(); });
+    BELFRY_CHECK((state_ == GroupState::blocked) == waits);
+    BELFRY_CHECK((state_ == GroupState::runnable) == RunnableHook::is_linked());
     BELFRY_CHECK(state_ != GroupState::dead || doom_.any());
 }
 

@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -118,7 +117,13 @@ struct GroupOptions {
     base::Fd doorbell_eventfd;  ///< user submission only; may be empty
 };
 
-class Group final : public Work, public std::enable_shared_from_this<Group> {
+/// Links the groups that wait for a slot. A group that leaves that state leaves the list.
+struct RunnableTag;
+using RunnableHook =
+    boost::intrusive::list_base_hook<boost::intrusive::tag<RunnableTag>,
+                                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+class Group final : public Work, public RunnableHook, public std::enable_shared_from_this<Group> {
   public:
     static Result<std::shared_ptr<Group>> make(Device& device, GroupOptions options);
     explicit Group(Device& device, GroupOptions options, std::uint64_t serial);
@@ -199,9 +204,11 @@ class Group final : public Work, public std::enable_shared_from_this<Group> {
     std::uint64_t suspend_va_ = 0;
     std::vector<std::unique_ptr<Queue>> queues_;
     /// While blocked: what each queue waits for that has something to do.
-    std::list<SyncWait> waits_;
-    std::uint32_t waiting_queues_ = 0;  // whose they are
+    std::vector<std::optional<SyncWait>> waits_;
     bool line_added_ = false;
 };
+
+using RunnableGroups = boost::intrusive::list<Group, boost::intrusive::base_hook<RunnableHook>,
+                                              boost::intrusive::constant_time_size<false>>;
 
 }  // namespace belfry::panthor

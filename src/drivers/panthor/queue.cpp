@@ -6,6 +6,7 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "base/signalling.hpp"
 #include "belfry/uapi/csf.hpp"
 #include "drivers/panthor/device.hpp"
 
@@ -123,19 +124,20 @@ drm::FencePtr Queue::make_fence() { return drm::Fence::make(fence_context_, ++la
 void Queue::wake() { device_.wake(*this); }
 
 void Queue::push(std::unique_ptr<Job> job) {
-    waiting_.push_back(std::move(job));
+    waiting_.push_back(*job.release());
     wake();
 }
 
 void Queue::advance() {
+    const base::SignallingPath path;
     if (!group_.can_run()) {
         // A job that reaches the ring too late is never executed.
         if (group_.state() == GroupState::dead) fail_all(Errno::cancelled);
         return;
     }
     bool wrote = false;
-    while (!waiting_.empty() && waiting_.front()->dependencies_.ready()) {
-        Job& job = *waiting_.front();
+    while (!waiting_.empty() && waiting_.front().dependencies_.ready()) {
+        Job& job = waiting_.front();
         if (job.stream_.bytes != 0) {
             // Room is made by jobs that are done, of which there is an interrupt; of EXTRACT, which moves
             // later, there is none (Submit.AFullRingsLastJobMakesRoomBeforeTheGpuSaysSo).
@@ -145,8 +147,7 @@ void Queue::advance() {
         } else {
             job.seqno_ = last_seqno_;  // done with the job before it
         }
-        in_flight_.push_back(std::move(waiting_.front()));
-        waiting_.pop_front();
+        in_flight_.splice(in_flight_.end(), waiting_, waiting_.begin());
     }
     if (wrote) group_.work_seen();
     update_clock();
@@ -183,11 +184,11 @@ void Queue::write_job(Job& job) {
 
 void Queue::check_done() {
     if (sync_ == nullptr || in_flight_.empty()) return;
+    const base::SignallingPath path;
     const std::uint64_t done = base::load(sync_object().value, base::kAcquire);
     bool progress = false;
-    while (!in_flight_.empty() && in_flight_.front()->seqno_ <= done) {
-        const auto job = std::move(in_flight_.front());
-        in_flight_.pop_front();
+    while (!in_flight_.empty() && in_flight_.front().seqno_ <= done) {
+        const auto job = take_first(in_flight_);
         std::uint64_t error = 0;
         if (job->stream_.bytes != 0) {
             progress = true;
@@ -204,6 +205,12 @@ void Queue::check_done() {
     if (!waiting_.empty()) wake();  // there is room
 }
 
+std::unique_ptr<Job> Queue::take_first(Jobs& jobs) {
+    std::unique_ptr<Job> job(&jobs.front());
+    jobs.pop_front();
+    return job;
+}
+
 void Queue::complete(Job& job, std::optional<Errno> error) {
     job.finished_->signal(device_.timers().now(), error);
 }
@@ -214,14 +221,11 @@ void Queue::job_overdue() {
 }
 
 void Queue::fail_all(Errno error) {
+    const base::SignallingPath path;
     job_timer_.cancel();
     for (auto* const jobs : {&in_flight_, &waiting_}) {
         // Each is taken out before it signals: whoever hears of it may submit again.
-        while (!jobs->empty()) {
-            const auto job = std::move(jobs->front());
-            jobs->pop_front();
-            complete(*job, error);
-        }
+        while (!jobs->empty()) complete(*take_first(*jobs), error);
     }
     if (sync_ == nullptr) return;
     // Streams of other groups that wait for this queue go on, and see why.

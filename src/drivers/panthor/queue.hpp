@@ -13,9 +13,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
+
+#include <boost/intrusive/list.hpp>
 
 #include "base/result.hpp"
 #include "belfry/uapi/panthor_drm.h"
@@ -48,7 +49,7 @@ struct JobStream {
 };
 
 /// A kernel-mode job, from GROUP_SUBMIT until its fence signals.
-class Job {
+class Job : public boost::intrusive::list_base_hook<> {
   public:
     Job(Queue& queue, const JobStream& stream);
 
@@ -129,9 +130,12 @@ class Queue final : public Work {
     std::uint64_t last_fence_ = 0;
     std::uint64_t last_seqno_ = 0;
     std::uint64_t insert_ = 0;
-    std::uint64_t done_ = 0;                      // bytes before this belong to jobs that are done
-    std::deque<std::unique_ptr<Job>> waiting_;    // for dependencies or room
-    std::deque<std::unique_ptr<Job>> in_flight_;  // in the ring, or a point after one that is
+    std::uint64_t done_ = 0;  // bytes before this belong to jobs that are done
+    // Lists that own what is in them: a job is pushed and moves on without an allocation.
+    using Jobs = boost::intrusive::list<Job, boost::intrusive::constant_time_size<false>>;
+    static std::unique_ptr<Job> take_first(Jobs& jobs);
+    Jobs waiting_;    // for dependencies or room
+    Jobs in_flight_;  // in the ring, or a point after one that is
     drm::Timer job_timer_;
     std::uint64_t time_left_;  // while that is not armed
 };

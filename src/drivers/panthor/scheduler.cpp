@@ -6,6 +6,7 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "base/signalling.hpp"
 
 namespace belfry::panthor {
 namespace {
@@ -60,18 +61,15 @@ void Scheduler::work_seen(Group& group) {
 
 void Scheduler::make_runnable(Group& group) {
     group.runnable_since = timers_.now();
-    runnable_[group.priority()].push_back(group.shared_from_this());
+    runnable_[group.priority()].push_back(group);
 }
 
 void Scheduler::end(Group& group) {
     const auto alive = group.shared_from_this();
     switch (group.state()) {
         case GroupState::idle:
-        case GroupState::blocked: group.step(GroupEvent::gave_up); break;
-        case GroupState::runnable:
-            for (auto& groups : runnable_) groups.remove(alive);
-            group.step(GroupEvent::gave_up);
-            break;
+        case GroupState::blocked:
+        case GroupState::runnable:    group.step(GroupEvent::gave_up); break;
         case GroupState::starting:
         case GroupState::suspending:  break;  // one request at a time: when that is acknowledged (G6)
         case GroupState::resident:    terminate(group); break;
@@ -81,6 +79,7 @@ void Scheduler::end(Group& group) {
 }
 
 void Scheduler::schedule() {
+    const base::SignallingPath path;
     rescue();
     const auto in = [this](auto... states) {
         return static_cast<std::size_t>(std::ranges::count_if(slots_, [&](const Slot& slot) {
@@ -92,15 +91,11 @@ void Scheduler::schedule() {
     std::size_t leaving = in(GroupState::suspending, GroupState::terminating);
     for (unsigned rank = kRanks; rank-- > 0;)
         for (auto next = runnable_[rank].begin(); next != runnable_[rank].end();) {
-            const auto here = next++;
-            const GroupPtr& group = *here;
+            Group& group = *next++;
             if (free != 0) {
                 // Without an address space (its VM has faulted, or the last command is under way) it is tried
                 // again when one becomes free.
-                if (bind(group, rank)) {
-                    --free;
-                    runnable_[rank].erase(here);
-                }
+                if (bind(group, rank)) --free;
                 continue;
             }
             if (leaving != 0) {
@@ -119,15 +114,15 @@ void Scheduler::schedule() {
 
 /// Has the group that waited longest go first, if it has waited too long.
 void Scheduler::rescue() {
-    std::list<GroupPtr>* oldest = nullptr;
+    RunnableGroups* oldest = nullptr;
     for (unsigned priority = 0; priority < kPriorities; ++priority) {
-        std::list<GroupPtr>& groups = runnable_[priority];
+        RunnableGroups& groups = runnable_[priority];
         if (groups.empty()) continue;
-        if (oldest == nullptr || groups.front()->runnable_since < oldest->front()->runnable_since)
+        if (oldest == nullptr || groups.front().runnable_since < oldest->front().runnable_since)
             oldest = &groups;
     }
     if (oldest == nullptr || !runnable_[kRescued].empty()) return;
-    if (timers_.now() < std::max(oldest->front()->runnable_since, last_rescue_) + kRescueNs) return;
+    if (timers_.now() < std::max(oldest->front().runnable_since, last_rescue_) + kRescueNs) return;
     last_rescue_ = timers_.now();
     runnable_[kRescued].splice(runnable_[kRescued].begin(), *oldest, oldest->begin());
 }
@@ -157,8 +152,8 @@ void Scheduler::arm_tick() {
     std::uint64_t first = ~0ULL;
     for (unsigned priority = 0; priority < kPriorities; ++priority)
         if (const auto& groups = runnable_[priority]; !groups.empty() && runnable_[kRescued].empty())
-            first = std::min(first, std::max(groups.front()->runnable_since, last_rescue_) + kRescueNs);
-    contend(waiting() != 0);
+            first = std::min(first, std::max(groups.front().runnable_since, last_rescue_) + kRescueNs);
+    contend(first != ~0ULL || !runnable_[kRescued].empty());
     if (!contended_) {
         tick_.cancel();
         return;
@@ -187,18 +182,18 @@ void Scheduler::contend(bool on) {
     }
 }
 
-bool Scheduler::bind(const GroupPtr& group, unsigned rank) {
-    const auto address_space = mmu_.activate(group->vm());
+bool Scheduler::bind(Group& group, unsigned rank) {
+    const auto address_space = mmu_.activate(group.vm());
     if (!address_space) return false;
     const auto free = std::ranges::find(slots_, nullptr, &Slot::group);
     const auto index = static_cast<unsigned>(free - slots_.begin());
-    *free = {.group = group, .rank = rank};
-    group->slot = index;
-    group->kicked = false;
-    group->step(GroupEvent::slot_granted);
-    program(*group, index, *address_space);
-    ask(index, group->has_saved_state ? GroupRequest::resume : GroupRequest::start);
-    group->answer_timer.arm(timers_.now() + kAnswerTimeoutNs);
+    *free = {.group = group.shared_from_this(), .rank = rank};
+    group.slot = index;
+    group.kicked = false;
+    group.step(GroupEvent::slot_granted);
+    program(group, index, *address_space);
+    ask(index, group.has_saved_state ? GroupRequest::resume : GroupRequest::start);
+    group.answer_timer.arm(timers_.now() + kAnswerTimeoutNs);
     return true;
 }
 
@@ -304,6 +299,7 @@ void Scheduler::suspend_overdue(Group& group) { terminate(group); }
 void Scheduler::acknowledged(unsigned index, GroupRequest acked) {
     const GroupPtr group = slots_[index].group;
     if (group == nullptr) return;
+    const base::SignallingPath path;  // ends before the group does
     // Compared with what was asked last: a late answer to something else is none (E5).
     switch (group->state()) {
         case GroupState::starting:
@@ -366,11 +362,12 @@ void Scheduler::check_invariants() const {
         BELFRY_CHECK(panthor::on_slot(slots_[i].group->state()));
         BELFRY_CHECK(slots_[i].group->slot == i);
     }
-    BELFRY_CHECK(runnable_[kRescued].size() <= 1);
+    BELFRY_CHECK(runnable_[kRescued].empty() ||
+                 std::next(runnable_[kRescued].begin()) == runnable_[kRescued].end());
     for (unsigned rank = 0; rank < kRanks; ++rank)
-        for (const GroupPtr& group : runnable_[rank]) {
-            BELFRY_CHECK(group->state() == GroupState::runnable && !group->slot);
-            BELFRY_CHECK(rank == kRescued || group->priority() == rank);
+        for (const Group& group : runnable_[rank]) {
+            BELFRY_CHECK(group.state() == GroupState::runnable && !group.slot);
+            BELFRY_CHECK(rank == kRescued || group.priority() == rank);
         }
 }
 

@@ -1,6 +1,6 @@
 // Scheduler: decides which groups sit on the firmware's group slots.
 //
-// Owns   the slot table and the run queues; keeps a group alive while it is in one of them.
+// Owns   the slot table, whose groups it keeps alive, and the order of those that wait.
 // Runs   in the driver actor. No locks, no clock: deadlines are Timers.
 // Called by Group (work seen, ended) and Device (acknowledgements, address spaces that became free).
 //
@@ -17,7 +17,6 @@
 
 #include <array>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <vector>
 
@@ -86,7 +85,7 @@ class Scheduler {
 
     void make_runnable(Group& group);
     void rescue();
-    bool bind(const GroupPtr& group, unsigned rank);
+    bool bind(Group& group, unsigned rank);
     void program(Group& group, unsigned index, unsigned address_space);
     void ask(unsigned index, gpu::GroupRequest request);
     void set_interrupts(unsigned index);
@@ -105,7 +104,7 @@ class Scheduler {
     gpu::Mmio& mmio_;
     drm::Timers& timers_;
     std::vector<Slot> slots_;
-    std::array<std::list<GroupPtr>, kRanks> runnable_;
+    std::array<RunnableGroups, kRanks> runnable_;
     std::uint64_t last_rescue_ = 0;
     bool listening_ = false;  // for sync updates of all groups
     bool contended_ = false;  // somebody waits for a slot
