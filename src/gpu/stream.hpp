@@ -78,7 +78,7 @@ struct Frame {
 };
 
 struct Blocked {
-    BlockedReason reason;
+    BlockedReason reason;         // stays when the stream is woken, until it has tried again; else none
     std::uint32_t scoreboards;    // reason scoreboard
     csf::Condition condition;     // reason sync
     std::uint8_t wide;            // reason sync
