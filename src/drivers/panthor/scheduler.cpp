@@ -252,6 +252,9 @@ void Scheduler::set_interrupts(unsigned index) {
                 gpu::kGroupStateMask | (sync_updates ? gpu::kGroupSyncUpdate : 0) |
                     (contended_ ? gpu::kGroupIdle : 0),
                 kRelaxed);
+    // Dekker with the firmware, which stores an event, fences and reads the mask: it interrupts, or whoever looks
+    // after this sees the event.
+    base::full_fence();
 }
 
 void Scheduler::listen_for_sync_updates(bool on) {
