@@ -5,6 +5,7 @@
 // child may go on using what it inherited; both then work on the same file.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -54,7 +55,8 @@ struct DeviceLoad {
     std::uint32_t buffers = 0;  ///< the driver's own included
     std::uint32_t vms = 0;
     std::uint64_t buffer_bytes = 0;
-    std::uint64_t requests = 0;  ///< since it started
+    std::uint64_t requests = 0;       ///< since it started
+    std::chrono::nanoseconds busy{};  ///< what its thread has spent on requests and events since then
 };
 
 class BELFRY_EXPORT Device {

@@ -33,6 +33,8 @@ struct FileIdentity {
 /// A reply is looked for so long before the thread sleeps: most are there sooner than a wake-up takes, and
 /// waking us would be the greater part of what a request costs the driver.
 constexpr std::uint64_t kSpinNs = 30'000;
+/// Between two looks, which hold up whoever sends.
+constexpr std::uint64_t kSpinPauseNs = 500;
 
 bool has_several_cpus() {
     // Constant-initialised: no lock, which a fork could leave behind taken. relaxed: all find the same
@@ -213,9 +215,10 @@ Result<void> Channels::Channel::exchange(int primary, const uapi::MessageHeader&
     }
     const std::uint64_t until = has_several_cpus() ? base::monotonic_ns() + kSpinNs : 0;
     auto received = uapi::receive_message(socket.get(), reply, MSG_DONTWAIT);
-    while (!received && received.error() == Errno::again)
-        received =
-            uapi::receive_message(socket.get(), reply, base::monotonic_ns() < until ? MSG_DONTWAIT : 0);
+    while (!received && received.error() == Errno::again) {
+        const bool spins = base::relax_for(kSpinPauseNs) < until;
+        received = uapi::receive_message(socket.get(), reply, spins ? MSG_DONTWAIT : 0);
+    }
     if (!received && received.error() == Errno::protocol) return std::unexpected(Errno::protocol);
     if (!received || !*received) return std::unexpected(channel_lost(primary));
     return {};

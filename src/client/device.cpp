@@ -88,7 +88,8 @@ Result<DeviceLoad> Device::load() const {
                       .buffers = info.buffers,
                       .vms = info.vms,
                       .buffer_bytes = info.buffer_bytes,
-                      .requests = info.requests};
+                      .requests = info.requests,
+                      .busy = std::chrono::nanoseconds(info.busy_ns)};
 }
 
 Result<Buffer> Device::create_buffer(std::uint64_t bytes) const {

@@ -120,7 +120,7 @@ struct Queue::Impl {
 bool Queue::Impl::wait_for_room(std::uint64_t bytes, std::uint64_t deadline_ns) {
     for (unsigned i = 0; i < kRoomLooks; ++i) {
         if (has_room(bytes)) return true;
-        client::relax();
+        base::relax();
     }
     // Counted in, fenced, looked again: the GPU moves EXTRACT, fences, and looks for waiters. The driver
     // wakes us the same way when the group ends.

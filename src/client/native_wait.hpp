@@ -12,14 +12,6 @@
 
 namespace belfry::client {
 
-inline void relax() {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
-
 /// The value, if it has reached `target`.
 std::optional<std::uint64_t> look(const uapi::belfry_sync_object64& object, std::uint64_t target);
 std::optional<std::uint64_t> spin_for(const uapi::belfry_sync_object64& object, std::uint64_t target,

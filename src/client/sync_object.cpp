@@ -40,7 +40,7 @@ std::optional<std::uint64_t> spin_for(const uapi::belfry_sync_object64& object, 
     do {
         for (unsigned i = 0; i < kLooksPerClock; ++i) {
             if (const auto value = look(object, target)) return value;
-            relax();
+            base::relax();
         }
     } while (base::monotonic_ns() < until);
     return std::nullopt;

@@ -20,14 +20,6 @@ constexpr unsigned kStepsPerLook = 64;
 /// How often doorbells are polled for programs that do not know need_wakeup, while the GPU sleeps.
 constexpr int kNapMs = 10;
 
-void relax() {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
-
 }  // namespace
 
 base::Result<std::unique_ptr<GpuHost>> GpuHost::make() {
@@ -79,7 +71,7 @@ void GpuThread::run() {
         bool work = false;
         do {
             for (unsigned i = 0; i < kStepsPerLook && !work; ++i) {
-                relax();
+                base::relax();
                 work = gpu_.step();
             }
         } while (!work && base::monotonic_ns() < spin_until);

@@ -236,7 +236,7 @@ void Listener::client_waits(Door& door) {
                          .request_arrived = [this] { ++requests_; },
                          .on_ended = [this](Session& ended) { session_ended(ended); }};
     const auto session = std::make_shared<Session>(io_, std::move(primary), std::move(*file),
-                                                   std::move(hooks), limits_.session);
+                                                   std::move(hooks), limits_.session, warm_);
     sessions_.emplace(session.get(), session);
     session->start();
 }

@@ -81,6 +81,8 @@ class Listener {
         std::size_t sessions_max = 1024;
         SessionLimits session;
     };
+    /// Before start(). See Session.
+    void set_warm_channels(WarmChannels& warm) { warm_ = &warm; }
 
     Listener(asio::io_context& io, ListeningSocket socket, drm::Node& node, Hooks hooks);
     Listener(asio::io_context& io, ListeningSocket socket, drm::Node& node, Hooks hooks, Limits limits);
@@ -124,6 +126,7 @@ class Listener {
     asio::steady_timer pause_;
     Hooks hooks_;
     Limits limits_;
+    WarmChannels* warm_ = nullptr;
     std::unordered_map<Session*, std::shared_ptr<Session>> sessions_;
     std::uint64_t requests_ = 0;
     std::uint64_t accepted_ = 0;

@@ -72,6 +72,7 @@ class Server {
     std::optional<std::uint64_t> timer_armed_for_;
     asio::signal_set signals_;
     std::string path_;
+    WarmChannels warm_;
     Listener listener_;
     std::optional<View> view_;
     bool failed_ = false;

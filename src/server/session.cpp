@@ -32,7 +32,7 @@ bool is_end_of_pair(int socket) {
 
 // ---- Channel: one socket, at most one request at a time
 
-class Session::Channel : public std::enable_shared_from_this<Channel> {
+class Session::Channel final : public WarmChannels::Channel, public std::enable_shared_from_this<Channel> {
   public:
     Channel(Session& session, asio::io_context& io) : session_(session), socket_(io) {}
 
@@ -67,24 +67,37 @@ class Session::Channel : public std::enable_shared_from_this<Channel> {
         cancel_outstanding();
     }
 
+    bool look() override {
+        if (closed_) return false;
+        uapi::MessageBuffer& message = session_.incoming_;
+        const auto received = uapi::receive_message(socket_.native_handle(), message, MSG_DONTWAIT);
+        if (!received && received.error() == Errno::again) return false;
+        // The hook outlives this event even if the session ends in it.
+        const auto session = session_.shared_from_this();
+        session->hooks_.before_each();
+        message_arrived(received, message);
+        session->hooks_.after_each();
+        return true;
+    }
+    void cool() override {
+        if (!closed_) await_message();
+    }
+
   private:
     void await_message() {
         socket_.async_wait(asio::posix::stream_descriptor::wait_read,
                            [self = shared_from_this()](const asio::error_code& failed) {
-                               if (failed || self->closed_) return;
-                               // The hook outlives this event even if the session ends in it.
-                               const auto session = self->session_.shared_from_this();
-                               session->hooks_.before_each();
-                               self->message_arrived();
-                               if (!self->closed_) self->await_message();
-                               session->hooks_.after_each();
+                               if (failed) return;
+                               self->look();
+                               if (self->closed_) return;
+                               if (self->session_.warm_ != nullptr)
+                                   self->session_.warm_->add(self);
+                               else
+                                   self->await_message();
                            });
     }
 
-    void message_arrived() {
-        uapi::MessageBuffer& message = session_.incoming_;
-        const auto received = uapi::receive_message(socket_.native_handle(), message, MSG_DONTWAIT);
-        if (!received && received.error() == Errno::again) return;
+    void message_arrived(const Result<bool>& received, uapi::MessageBuffer& message) {
         if (received && !*received) return close();  // hung up
         if (outstanding_ != nullptr) {
             spdlog::debug("channel closed: a second request before the first was answered");
@@ -211,8 +224,8 @@ void Session::Channel::mmap(uapi::MessageBuffer& message) {
 // ---- Session
 
 Session::Session(asio::io_context& io, base::Fd primary, std::unique_ptr<drm::File> file, Hooks hooks,
-                 SessionLimits limits)
-    : io_(io), primary_(io), file_(std::move(file)), hooks_(std::move(hooks)), limits_(limits) {
+                 SessionLimits limits, WarmChannels* warm)
+    : io_(io), primary_(io), file_(std::move(file)), hooks_(std::move(hooks)), limits_(limits), warm_(warm) {
     asio::error_code failed;
     primary_.assign(primary.get(), failed);
     if (!failed) [[maybe_unused]]

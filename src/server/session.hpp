@@ -27,6 +27,7 @@
 
 #include "base/fd.hpp"
 #include "drm/node.hpp"
+#include "server/warm_channels.hpp"
 #include "uapi/wire.hpp"
 
 namespace belfry::server {
@@ -48,8 +49,10 @@ class Session : public std::enable_shared_from_this<Session> {
             on_ended;  ///< once, after the File is gone; may drop the last reference
     };
 
+    /// `warm`, which outlives it, is looked at by whoever runs the event loop; without it that does
+    /// everything.
     Session(asio::io_context& io, base::Fd primary, std::unique_ptr<drm::File> file, Hooks hooks,
-            SessionLimits limits = {});
+            SessionLimits limits = {}, WarmChannels* warm = nullptr);
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     /// Ends it, without calling on_ended.
@@ -76,6 +79,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::unique_ptr<drm::File> file_;
     Hooks hooks_;
     SessionLimits limits_;
+    WarmChannels* warm_;
     std::unordered_set<std::shared_ptr<Channel>> channels_;
     uapi::MessageBuffer incoming_;    // one message at a time is looked at
     std::size_t argument_bytes_ = 0;  // of outstanding calls

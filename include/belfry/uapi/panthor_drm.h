@@ -279,8 +279,9 @@ struct belfry_device_info {
     uint32_t vms;            /* out */
     uint64_t buffer_bytes;   /* out */
     uint64_t requests;       /* out: requests answered since the start */
+    uint64_t busy_ns;        /* out: time that the driver has spent on requests and events since then */
 };
-BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 40);
+BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 48);
 
 enum drm_panthor_vm_state { DRM_PANTHOR_VM_STATE_USABLE = 0, DRM_PANTHOR_VM_STATE_UNUSABLE = 1 };
 

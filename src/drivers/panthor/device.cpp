@@ -265,7 +265,8 @@ uapi::belfry_device_info Device::device_info() const {
             .buffers = static_cast<std::uint32_t>(buffer_stats_.count()),
             .vms = vms,
             .buffer_bytes = buffer_stats_.bytes(),
-            .requests = requests};
+            .requests = requests,
+            .busy_ns = busy_ns};
 }
 
 void Device::check_invariants() const {

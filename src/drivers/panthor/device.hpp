@@ -89,6 +89,8 @@ class Device {
     std::uint32_t groups = 0;
     std::uint32_t vms = 0;
     std::uint64_t requests = 0;
+    /// Of the actor, while it had something to do: whoever runs the driver adds to it.
+    std::uint64_t busy_ns = 0;
 
     /// VMs with binds queued, which live until these are done.
     std::set<std::shared_ptr<Vm>> binding_vms;
