@@ -197,6 +197,20 @@ struct Route {
     int target = -1;
 };
 
+/// The library's own file of the daemon, for what no file of the program's is at hand for.
+struct OwnFile {
+    int fd;
+    std::uint64_t inode;
+};
+
+std::optional<OwnFile> own_file() {
+    const View* const view = View::find(View::Start::no);
+    const int fd = view != nullptr ? view->hidden_file() : -1;
+    struct stat status{};
+    if (fd < 0 || next::fstat(fd, &status) != 0) return std::nullopt;
+    return OwnFile{.fd = fd, .inode = status.st_ino};
+}
+
 /// Sync files are pipes and dma-bufs memfds, of which only belfryd knows whether they are its own.
 std::optional<Route> route_of_export(int fd, std::uint8_t type) {
     struct stat status{};
@@ -204,12 +218,11 @@ std::optional<Route> route_of_export(int fd, std::uint8_t type) {
     const bool possible =
         type == sync_file ? S_ISFIFO(status.st_mode) : S_ISREG(status.st_mode) && status.st_nlink == 0;
     if (!possible) return std::nullopt;
-    const View* const view = View::find(View::Start::no);
-    const int hidden = view != nullptr ? view->hidden_file() : -1;
-    if (hidden < 0 || next::fstat(hidden, &status) != 0) return std::nullopt;
+    const auto own = own_file();
+    if (!own) return std::nullopt;
     return Route{.where = type == sync_file ? "sync_file" : "dma_buf",
-                 .primary = hidden,
-                 .file = status.st_ino,
+                 .primary = own->fd,
+                 .file = own->inode,
                  .target = fd};
 }
 
@@ -313,15 +326,12 @@ void Closing::forget(int fd) {
 
 void Closing::settle() {
     const int before = errno;
-    const View* const view = View::find(View::Start::no);
-    const int hidden = view != nullptr ? view->hidden_file() : -1;
-    struct stat status{};
-    if (hidden >= 0 && next::fstat(hidden, &status) == 0) {
+    if (const auto own = own_file()) {
         const NoCancel no_cancel;
         uapi::drm_version version{};
         // Whatever is asked: the answer comes after the hang-up was heard of.
         [[maybe_unused]] const auto answered =
-            FileChannels(status.st_ino)->ioctl(hidden, DRM_IOCTL_VERSION, &version);
+            FileChannels(own->inode)->ioctl(own->fd, DRM_IOCTL_VERSION, &version);
     }
     errno = before;
 }
