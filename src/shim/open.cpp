@@ -119,9 +119,12 @@ int close_around(unsigned first, unsigned last, int flags) {
     return number == last ? 0 : close_around(number + 1, last, flags);
 }
 
-/// What dup2() replaces is the program's from now on; we notice when we need it.
-void make_way(int to) {
+/// dup2() and dup3() of two numbers that differ.
+int dup_over(int from, int to, int flags) {
+    // If it was ours it is the program's from now on; we notice when we need it.
     if (own_fds.has(to)) own_fds.remove(to);
+    const Closing closing(to);
+    return next::dup3(from, to, flags);
 }
 
 }  // namespace
@@ -153,18 +156,12 @@ extern "C" void shim_closefrom(int first) {
 
 extern "C" int shim_dup2(int from, int to) BELFRY_REPLACES("dup2");
 extern "C" int shim_dup2(int from, int to) {
-    if (from == to) return next::dup2(from, to);
-    make_way(to);
-    const Closing closing(to);
-    return next::dup2(from, to);
+    return from == to ? next::dup2(from, to) : dup_over(from, to, 0);
 }
 
 extern "C" int shim_dup3(int from, int to, int flags) BELFRY_REPLACES("dup3");
 extern "C" int shim_dup3(int from, int to, int flags) {
-    if (from == to) return next::dup3(from, to, flags);
-    make_way(to);
-    const Closing closing(to);
-    return next::dup3(from, to, flags);
+    return from == to ? next::dup3(from, to, flags) : dup_over(from, to, flags);
 }
 
 // ---- What a socket does differently
