@@ -155,16 +155,17 @@ int connect_to(const std::string& path, int open_flags) {
     return socket.release();
 }
 
-std::optional<std::uint32_t> inode_of_socket(int fd) {
+std::optional<ino_t> inode_of_socket(int fd) {
     struct stat status{};
     if (next::fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
-    return static_cast<std::uint32_t>(status.st_ino);
+    return status.st_ino;
 }
 
-/// Number and inode of a socket in one word, so that both change together. 0 if it is none.
+/// Number and inode of a socket (which has 32 bits) in one word, so that both change together. 0 if it is
+/// none.
 std::uint64_t word_of(int fd) {
     const auto inode = inode_of_socket(fd);
-    return inode ? std::uint64_t{*inode} << 32 | static_cast<std::uint32_t>(fd) : 0;
+    return inode ? *inode << 32 | static_cast<std::uint32_t>(fd) : 0;
 }
 
 int fd_of(std::uint64_t word) { return static_cast<int>(word & 0xffffffff); }
@@ -307,9 +308,8 @@ const Node* node_of_socket(const std::string& socket) {
 }
 
 std::optional<OpenNode> open_node(int fd) {
-    struct stat status{};
-    if (next::fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
-    return open_node(fd, status.st_ino);
+    const auto inode = inode_of_socket(fd);
+    return inode ? open_node(fd, *inode) : std::nullopt;
 }
 
 std::optional<OpenNode> open_node(int fd, ino_t inode) {
