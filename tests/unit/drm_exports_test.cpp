@@ -3,7 +3,6 @@
 #include <utility>
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include "drm/exports.hpp"
 #include "drm/fence.hpp"
@@ -12,11 +11,6 @@
 
 namespace belfry::drm {
 namespace {
-
-bool readable(const base::Fd& fd) {
-    pollfd entry{.fd = fd.get(), .events = POLLIN, .revents = 0};
-    return ::poll(&entry, 1, 0) == 1;
-}
 
 struct Rig {
     /// What the host does when the last copy is gone.

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include "belfry/uapi/sw_sync.h"
 #include "belfry/uapi/sync_file.h"
@@ -20,11 +19,6 @@
 
 namespace belfry::drm {
 namespace {
-
-bool readable(const base::Fd& fd) {
-    pollfd entry{.fd = fd.get(), .events = POLLIN, .revents = 0};
-    return ::poll(&entry, 1, 0) == 1;
-}
 
 /// A program with timelines; it counts what the driver is asked to catch up with.
 struct Rig {

@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
@@ -33,11 +32,6 @@ constexpr std::uint32_t kForSubmit = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT;
 constexpr std::uint32_t kAvailable = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_AVAILABLE;
 constexpr std::uint64_t kStart = 1'000'000;
 constexpr std::uint64_t kFiveSeconds = 5'000'000'000;
-
-bool readable(const base::Fd& fd) {
-    pollfd entry{.fd = fd.get(), .events = POLLIN, .revents = 0};
-    return ::poll(&entry, 1, 0) == 1;
-}
 
 using Args = uapi::drm_syncobj_handle;
 using Transfer = uapi::drm_syncobj_transfer;

@@ -1,5 +1,5 @@
 // TestExports: the host of exported descriptors, without an event loop: a test says when a last copy is
-// closed.
+// closed. And what a program sees of such a descriptor with poll().
 #pragma once
 
 #include <array>
@@ -12,12 +12,18 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "drm/exports.hpp"
 
 namespace belfry::drm {
+
+inline bool readable(const base::Fd& fd) {
+    pollfd entry{.fd = fd.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&entry, 1, 0) == 1;
+}
 
 class TestExports final : public ExportHost {
   public:
