@@ -30,7 +30,8 @@
  *   NO_SLEEP_RECHECK   firmware: announces its sleep, then looks at the doorbells again (A4)
  *   ACK_BEFORE_CLEAR   firmware: clears ACTIVE, then acknowledges SUSPEND (B3)
  *   NO_REREAD          driver: decides by the INSERT that it reads after the acknowledgement (B1, B2)
- *   NO_KICKED          driver: remembers a kick that comes while it suspends (C2)
+ *   NO_KICKED          driver: remembers a kick that comes while it suspends (C2); one thread that reads INSERT and
+ *                      decides in one step would not need it
  *   NO_FORCED_CLEAR    driver: clears ACTIVE when it takes the slot away by force (G4)
  *   KICK_RELINKS       driver: a kick makes runnable only what is off slot (C1)
  *   NO_ACTIVE_FIRST    firmware: sets ACTIVE, fences, reads INSERT at start (A13)  } either one is enough:
