@@ -146,6 +146,8 @@ class Group final : public Work, public RunnableHook, public std::enable_shared_
     /// As GROUP_GET_STATE reports it.
     [[nodiscard]] std::uint32_t state_flags() const;
 
+    /// INSERT of some queue is beyond EXTRACT.
+    [[nodiscard]] bool has_work() const;
     /// Something may have work: a kick, or a job in a ring. Looks at every queue.
     void work_seen();
     /// Something that a blocked group waits for has come, or can come no more.
@@ -184,7 +186,6 @@ class Group final : public Work, public RunnableHook, public std::enable_shared_
 
   private:
     Result<void> allocate();
-    [[nodiscard]] bool has_work() const;
     void stop_waiting();
     void finish();
     void publish_state();

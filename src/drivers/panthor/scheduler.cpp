@@ -49,7 +49,8 @@ void Scheduler::work_seen(Group& group) {
             group.kicked = true;
             break;
         case GroupState::resident:
-            slots_[*group.slot].idle = false;
+            // A kick for nothing is no sign of work: its group stays idle, and will not say so again.
+            if (group.has_work()) slots_[*group.slot].idle = false;
             // Its ring may have come before the firmware set ACTIVE (A13).
             mmio_.write(gpu::doorbell_reg(doorbell_of(*group.slot)), 1);
             break;
@@ -81,14 +82,14 @@ void Scheduler::end(Group& group) {
 void Scheduler::schedule() {
     const base::SignallingPath path;
     rescue();
-    const auto in = [this](auto... states) {
-        return static_cast<std::size_t>(std::ranges::count_if(slots_, [&](const Slot& slot) {
-            return slot.group != nullptr && ((slot.group->state() == states) || ...);
-        }));
-    };
     std::size_t free = slots_.size() - occupied();
     // Slots that will be free without doing anything more: the first who wait will have them.
-    std::size_t leaving = in(GroupState::suspending, GroupState::terminating);
+    auto leaving = std::ranges::count_if(slots_, [](const Slot& slot) {
+        return slot.group != nullptr &&
+               (slot.group->state() == GroupState::suspending ||
+                slot.group->state() == GroupState::terminating) &&
+               slot.group->answer_timer.armed();  // the firmware may still answer for it
+    });
     for (unsigned rank = kRanks; rank-- > 0;)
         for (auto next = runnable_[rank].begin(); next != runnable_[rank].end();) {
             Group& group = *next++;
@@ -171,10 +172,12 @@ void Scheduler::arm_tick() {
 void Scheduler::contend(bool on) {
     if (contended_ == on) return;
     contended_ = on;
+    for (unsigned i = 0; i < slots_.size(); ++i)
+        if (slots_[i].group != nullptr) set_interrupts(i);
+    if (!on) return;
+    base::full_fence();  // pairs with the firmware's, between an event and its look at the mask
     for (unsigned i = 0; i < slots_.size(); ++i) {
         if (slots_[i].group == nullptr) continue;
-        set_interrupts(i);
-        if (!on) continue;
         // One that became idle before: nobody heard it, but the event stands.
         const SlotBlocks& blocks = firmware_.slot(i);
         if (FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, gpu::kGroupIdle) != 0)

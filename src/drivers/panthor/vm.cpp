@@ -52,8 +52,12 @@ void Vm::apply(const drm::VaStep& step) {
 Result<void> Vm::execute(BindOp op) {
     if (op.kind == BindOp::Kind::map && unusable) return std::unexpected(Errno::invalid);
     if (op.bytes == 0) return {};
-    if (op.kind == BindOp::Kind::unmap) return unmap(op.va, op.bytes);
-    return map(std::move(op.buffer), op.buffer_offset, op.va, op.bytes, op.flags);
+    const auto bound = op.kind == BindOp::Kind::unmap
+                           ? unmap(op.va, op.bytes)
+                           : map(std::move(op.buffer), op.buffer_offset, op.va, op.bytes, op.flags);
+    // Another object, or none, may lie where somebody waits (facts/firmware-and-scheduling.md 7, F8).
+    device_.sync_waits().recheck();
+    return bound;
 }
 
 Result<void> Vm::map(drm::BufferPtr buffer, std::uint64_t offset, std::uint64_t va, std::uint64_t bytes,
