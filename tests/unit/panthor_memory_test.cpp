@@ -357,6 +357,48 @@ constexpr Situation kSituations[] = {
          rig.run(5);
          EXPECT_GE(rig.info().groups_waiting, 4u);
      }},
+    {"Suspending",
+     [](Rig& rig, Client& client) {
+         for (int i = 0; i < 8; ++i) kicked(client, loop_for_ever, {.priority = PANTHOR_GROUP_PRIORITY_LOW});
+         rig.run(20);
+         kicked(client, loop_for_ever);
+     }},
+    {"SuspendedAndNotHeardOf",
+     [](Rig& rig, Client& client) {
+         for (int i = 0; i < 8; ++i) kicked(client, loop_for_ever, {.priority = PANTHOR_GROUP_PRIORITY_LOW});
+         rig.run(20);
+         kicked(client, loop_for_ever);
+         rig.step_gpu();
+     }},
+    {"SuspendedAndIdle",
+     [](Rig& rig, Client& client) {
+         for (int i = 0; i < 12; ++i) kicked(client, nothing);
+         rig.run_until_idle();
+         EXPECT_EQ(rig.info().groups_waiting, 0u);
+     }},
+    {"Blocked",
+     [](Rig& rig, Client& client) {
+         const Memory memory = client.memory();
+         for (int i = 0; i < 12; ++i) kicked(client, [&](W& w) { wait_for(w, memory.va, 1); });
+         rig.run_until_idle();
+         EXPECT_EQ(rig.info().groups_waiting, 0u);
+     }},
+    {"KernelJobsBlocked",
+     [](Rig& rig, Client& client) {
+         const Memory memory = client.memory();
+         const Stream stream = client.stream([&](W& w) { wait_for(w, memory.va, 1); });
+         for (int i = 0; i < 12; ++i) EXPECT_EQ(client.kernel_group().submit({{.stream = stream}}), 0);
+         rig.run_until_idle();
+         EXPECT_EQ(rig.info().groups_waiting, 0u);
+     }},
+    {"RunnableAfterSuspend",
+     [](Rig& rig, Client& client) {
+         for (int i = 0; i < 8; ++i) kicked(client, loop_for_ever, {.priority = PANTHOR_GROUP_PRIORITY_LOW});
+         rig.run(20);
+         for (int i = 0; i < 8; ++i) kicked(client, loop_for_ever);
+         rig.run(40);
+         EXPECT_EQ(rig.info().groups_waiting, 8u);
+     }},
     {"Terminating",
      [](Rig& rig, Client& client) {
          UserGroup& group = kicked(client, loop_for_ever);
