@@ -271,8 +271,7 @@ class BlockedGroup : public WithOneSlot, public testing::WithParamInterface<Rele
             add_one(w, done.va);
         });
         rig.run(kSwitch);
-        // Others come and go: it must not come back for them.
-        idle();
+        other = &idle();
         EXPECT_FALSE(waiter->active());
     }
     void update(W& w) {
@@ -280,14 +279,18 @@ class BlockedGroup : public WithOneSlot, public testing::WithParamInterface<Rele
         GetParam().update(w);
     }
     UserGroup* waiter = nullptr;
+    UserGroup* other = nullptr;  // that took its slot
 };
 
 TEST_P(BlockedGroup, ComesBackWhenAUserModeGroupUpdatesItsObject) {
-    UserGroup& updater = kicked([this](W& w) { update(w); });
+    rig.step_gpu();
+    EXPECT_FALSE(rig.host.line);
+    other->queue(0).submit([this](W& w) { update(w); });
+    other->queue(0).ring();
     rig.run(2 * kSwitch);
     EXPECT_EQ(done.u64(), 1u);
     EXPECT_TRUE(waiter->active());
-    EXPECT_FALSE(updater.active());
+    EXPECT_FALSE(other->active());
 }
 
 TEST_P(BlockedGroup, ComesBackWhenAnUpdaterThatDoesNotStopUpdatesItsObject) {
@@ -602,6 +605,7 @@ TEST_F(WithOneSlot, ASuspendThatIsNotAnsweredTimesFencesOutAndTheNextGoOn) {
     EXPECT_EQ(client.fence_status(end), -ETIMEDOUT);
     EXPECT_EQ(kernel.state().state, DRM_PANTHOR_GROUP_STATE_TIMEDOUT);
     EXPECT_FALSE(high.active());
+    EXPECT_EQ(rig.on_slot(0)->state(), GroupState::terminating) << "it is not waited for any longer";
     rig.wires.firmware_deaf = false;
     rig.gpu.write(gpu::doorbell_reg(0), 1);
     rig.run(kSwitch);
@@ -642,7 +646,8 @@ TEST_F(WithOneSlot, APageFaultAsItsGroupLeavesEndsItWheneverTheDriverHearsOfIt) 
     for (const bool between : {false, true}) {
         const std::uint32_t vm = client.create_vm();
         UserGroup& culprit = idle({.vm = vm});
-        culprit.queue(0).submit([](W& w) { load(w, 0x10); });
+        // Nothing waits for the load: all has been executed when it faults.
+        culprit.queue(0).submit([](W& w) { w.move48(d(60), 0x10).load_multiple(r(64), 1, d(60)); });
         const auto fault = [&] {
             culprit.queue(0).ring();
             rig.step_gpu();
