@@ -1,6 +1,7 @@
 // Work, from programs through belfryd to the GPU and back: user mode, kernel mode, and both at once.
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,8 +17,6 @@ using namespace rig;  // NOLINT: the rig is this file's language
 using csf::Condition;
 
 constexpr std::uint32_t kSlots = 8;  // group slots of a GPU as belfryd makes it
-/// Client VMs that can be on the GPU at a time: it has 8 address spaces, one of them the firmware's.
-constexpr std::uint32_t kVms = 7;
 
 using UserMode = DaemonTest;
 using KernelMode = DaemonTest;
@@ -275,85 +274,140 @@ TEST_F(BothModes, EightProcessesAllGetTheirWorkDone) {
 /// Groups of one VM, each with a sync object of its own in the VM's page.
 struct Crowd : Client {
     explicit Crowd(const std::string& socket) : Client(socket) {}
-    /// Makes a group and submits its first job.
-    void add() {
-        Group& fresh = groups.emplace_back(must(vm.create_group({})));
+    void add(const GroupOptions& options = {}) {
+        groups.push_back(must(vm.create_group(options)));
         const std::uint64_t offset = 64 + 16 * syncs.size();
         syncs.push_back(must(SyncObject::at(page, offset, va + offset)));
-        CommandWriter writer = must(fresh.queue().begin(8));
-        writer.move48(d(0), va + offset).move48(d(2), 1).sync_add64(d(0), d(2));
-        must(fresh.queue().submit(writer));
+        jobs.push_back(0);
+    }
+    void submit_to(std::size_t index, const std::function<void(CommandWriter&)>& write = {}) {
+        CommandWriter writer = must(groups[index].queue().begin(8));
+        writer.move48(d(0), syncs[index].address()).move48(d(2), 1).sync_add64(d(0), d(2));
+        if (write) write(writer);
+        must(groups[index].queue().submit(writer));
+        ++jobs[index];
+    }
+    void await_group(std::size_t index) const {
+        must(groups[index].wait(syncs[index], jobs[index], {.timeout = kGenerous}));
     }
     std::vector<Group> groups;
     std::vector<SyncObject> syncs;
+    std::vector<std::uint64_t> jobs;
 };
 
-TEST_F(GroupSlots, TheNinthGroupRunsWhenOneOfEightIsDestroyed) {
-    Crowd crowd(daemon.socket());
-    for (std::uint32_t i = 0; i < kSlots; ++i) {
-        crowd.add();
-        ASSERT_EQ(code_of(crowd.syncs.back().wait(1, {.timeout = kGenerous})), 0);
-    }
-    crowd.add();
-    const DeviceLoad full = must(crowd.device.load());
-    EXPECT_EQ(full.groups_on_slot, kSlots);
-    EXPECT_EQ(full.groups_waiting, 1U);
-    EXPECT_EQ(crowd.syncs.back().value(), 0U);
-    crowd.groups.erase(crowd.groups.begin());
-    EXPECT_EQ(code_of(crowd.syncs.back().wait(1, {.timeout = kGenerous})), 0);
-    EXPECT_EQ(must(crowd.device.load()).groups_waiting, 0U);
-}
-
-TEST_F(GroupSlots, AGroupThatIsDestroyedWhileItWaitsNeverRuns) {
-    Crowd crowd(daemon.socket());
-    for (std::uint32_t i = 0; i < kSlots + 2; ++i) crowd.add();
-    ASSERT_EQ(must(crowd.device.load()).groups_waiting, 2U);
-    crowd.groups.erase(crowd.groups.end() - 2);
-    crowd.groups.erase(crowd.groups.begin());
-    EXPECT_EQ(code_of(crowd.syncs.back().wait(1, {.timeout = kGenerous})), 0);
-    EXPECT_EQ((crowd.syncs.end() - 2)->value(), 0U);
-}
-
-TEST_F(GroupSlots, AProcessThatEndsMakesRoomForOneThatWaits) {
-    Counter have_slots;
-    Counter end;
-    std::vector<Child> processes;
-    for (std::uint32_t i = 0; i < kVms; ++i)
-        processes.emplace_back([&] {
-            Client client(daemon.socket());
-            client.submit_count();
-            client.await(1);
-            have_slots.add();
-            end.await(1);
+/// Has taken a slot when it returns, and wants one for ever.
+Child endless_program(const std::string& socket) {
+    Counter runs;
+    Child child([&] {
+        Client client(socket);
+        client.submit([&](CommandWriter& job) {
+            client.count(job);
+            write_endless_loop(job);
         });
-    have_slots.await(kVms);
-    Client late(daemon.socket());
-    late.submit_count();
-    EXPECT_EQ(must(late.device.load()).groups_on_slot, kVms);
-    EXPECT_EQ(must(late.device.load()).groups_waiting, 1U);
-    processes.back().signal(SIGKILL);
-    EXPECT_EQ(code_of(late.done.wait(1, {.timeout = kGenerous})), 0);
-    processes.pop_back();
-    end.add();
-    for (Child& process : processes) process.finish();
+        client.await(1);
+        runs.add();
+        while (true) ::pause();
+    });
+    runs.await(1);
+    return child;
 }
 
-TEST_F(GroupSlots, AGroupThatWaitsForAnAddressSpaceDoesNotHoldUpOneThatNeedsNone) {
-    std::vector<Client> clients;
-    for (std::uint32_t i = 0; i < kVms; ++i) {
-        clients.emplace_back(daemon.socket());
-        clients.back().submit_count();
-        clients.back().await(1);
+TEST_F(GroupSlots, AreKeptWhileThereAreEnough) {
+    Crowd crowd(daemon.socket());
+    for (std::uint32_t i = 0; i < kSlots; ++i) crowd.add();
+    for (int round = 0; round < 20; ++round)
+        for (std::size_t i = 0; i < kSlots; ++i) {
+            crowd.submit_to(i);
+            crowd.await_group(i);
+        }
+    EXPECT_EQ(must(crowd.device.load()).groups_on_slot, kSlots);
+    for (Group& group : crowd.groups) EXPECT_EQ(group.queue().kicks(), 1U) << "the one that got the slot";
+}
+
+TEST_F(GroupSlots, AreGivenUpByGroupsThatAreIdleAndGotBackByAKick) {
+    constexpr std::size_t kGroups = 5 * kSlots;
+    Crowd crowd(daemon.socket());
+    for (std::size_t i = 0; i < kGroups; ++i) crowd.add();
+    for (int round = 0; round < 5; ++round) {
+        for (std::size_t i = 0; i < kGroups; ++i) crowd.submit_to(i);
+        for (std::size_t i = 0; i < kGroups; ++i) crowd.await_group(i);
     }
+    const DeviceLoad load = must(crowd.device.load());
+    EXPECT_EQ(load.groups_on_slot, kSlots);
+    EXPECT_EQ(load.groups_waiting, 0U);
+}
+
+TEST_F(GroupSlots, AreSharedWithProgramsThatNeverStop) {
+    constexpr std::size_t kGroups = 2 * kSlots;
+    std::vector<Child> endless;
+    for (std::uint32_t i = 0; i < kSlots + 4; ++i) endless.push_back(endless_program(daemon.socket()));
+    Crowd crowd(daemon.socket());
+    Client kernel(daemon.socket(), {.user_submit = false});
+    const Syncobj fence = must(kernel.device.create_syncobj());
+    submit(kernel.group, kernel.stream([](CommandWriter& job) { job.nop(); }),
+           {{.syncobj = fence, .signal = true}});
+    for (std::size_t i = 0; i < kGroups; ++i) {
+        crowd.add();
+        crowd.submit_to(i);
+    }
+    for (std::size_t i = 0; i < kGroups; ++i) crowd.await_group(i);
+    EXPECT_EQ(code_of(fence.wait(0, kGenerous)), 0);
+}
+
+TEST_F(GroupSlots, ComeToTheLowestPriorityAmongProgramsThatNeverStop) {
+    std::vector<Child> endless;
+    for (std::uint32_t i = 0; i < kSlots; ++i) endless.push_back(endless_program(daemon.socket()));
+    Client user(daemon.socket(), {.priority = GroupPriority::low});
+    Client kernel(daemon.socket(), {.user_submit = false, .priority = GroupPriority::low});
+    const Syncobj fence = must(kernel.device.create_syncobj());
+    user.submit_count();
+    submit(kernel.group, kernel.stream([](CommandWriter& job) { job.nop(); }),
+           {{.syncobj = fence, .signal = true}});
+    user.await(1);
+    EXPECT_EQ(code_of(fence.wait(0, kGenerous)), 0);
+}
+
+TEST_F(GroupSlots, AreFreeAgainWhenTheirProcessesEnd) {
     Client late(daemon.socket());
-    late.submit_count();  // waits for an address space, while a slot is free
-    ASSERT_EQ(must(late.device.load()).groups_waiting, 1U);
-    Client& first = clients.front();
-    Group second_group = must(first.vm.create_group({}));
-    CommandWriter writer = must(second_group.queue().begin(8));
-    first.count(writer);
-    must(second_group.queue().submit(writer));
-    EXPECT_EQ(code_of(first.done.wait(2, {.timeout = std::chrono::seconds(5)})), 0);
+    {
+        std::vector<Child> endless;
+        for (std::uint32_t i = 0; i < 2 * kSlots; ++i) endless.push_back(endless_program(daemon.socket()));
+        EXPECT_GE(must(late.device.load()).groups_waiting, kSlots / 2);
+    }  // they die, some on a slot and some not
+    EXPECT_TRUE(eventually([&] { return must(late.device.load()).groups == 1; }));
+    EXPECT_EQ(must(late.device.load()).groups_on_slot, 0U);
+    late.submit_count();
+    late.await(1);
+}
+
+TEST_F(GroupSlots, AreNotWaitedForByGroupsThatAreDestroyed) {
+    Child endless = endless_program(daemon.socket());
+    Crowd crowd(daemon.socket());
+    constexpr std::size_t kGroups = 4 * kSlots;
+    for (std::size_t i = 0; i < kGroups; ++i) {
+        crowd.add();
+        crowd.submit_to(i, write_endless_loop);
+    }
+    // Most of them wait, and which they are changes all the time.
+    EXPECT_GE(must(crowd.device.load()).groups_waiting, kGroups / 2);
+    crowd.groups.clear();
+    EXPECT_TRUE(eventually([&] {
+        const DeviceLoad load = must(crowd.device.load());
+        return load.groups == 2 && load.groups_waiting == 0;
+    }));
+    crowd.submit_count();
+    crowd.await(1);
+}
+
+TEST_F(GroupSlots, ServeManyMoreVmsThanThereAreAddressSpaces) {
+    constexpr std::size_t kVms = 40;
+    std::vector<Client> clients;
+    for (std::size_t i = 0; i < kVms; ++i) clients.emplace_back(daemon.socket());
+    for (std::uint64_t round = 1; round <= 5; ++round) {
+        for (Client& client : clients) client.submit_count();
+        for (const Client& client : clients) client.await(round);
+    }
+    EXPECT_EQ(must(clients[0].device.load()).groups_on_slot, kSlots);
 }
 
 // ---- A GPU that sleeps
