@@ -172,12 +172,10 @@ void Scheduler::arm_tick() {
 void Scheduler::contend(bool on) {
     if (contended_ == on) return;
     contended_ = on;
-    for (unsigned i = 0; i < slots_.size(); ++i)
-        if (slots_[i].group != nullptr) set_interrupts(i);
-    if (!on) return;
-    base::full_fence();  // pairs with the firmware's, between an event and its look at the mask
     for (unsigned i = 0; i < slots_.size(); ++i) {
         if (slots_[i].group == nullptr) continue;
+        set_interrupts(i);
+        if (!on) continue;
         // One that became idle before: nobody heard it, but the event stands.
         const SlotBlocks& blocks = firmware_.slot(i);
         if (FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, gpu::kGroupIdle) != 0)
