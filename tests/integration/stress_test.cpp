@@ -43,6 +43,8 @@ static_assert(kLead <= kChunk && 2 * kChunk * kJobWords * sizeof(std::uint64_t) 
 /// Far from where libbelfry puts buffers by itself.
 constexpr std::uint64_t kSharedVa = 0x40'0000'0000;
 constexpr std::uint32_t kVm = 1;  // the first of a file
+constexpr auto kSignal = static_cast<std::uint32_t>(uapi::DRM_PANTHOR_SYNC_OP_SIGNAL);
+constexpr auto kTimeline = static_cast<std::uint32_t>(uapi::DRM_PANTHOR_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ);
 
 std::uint64_t jobs_of_a_group() {
     const char* const times = std::getenv("BELFRY_STRESS");
@@ -242,11 +244,19 @@ class Program {
 
     /// Jobs that were in flight when the last life ended have signalled, and have not counted themselves.
     void make_up_for_what_was_cancelled() {
+        const std::uint32_t end = requests_.create_syncobj();
+        const uapi::drm_panthor_sync_op signal{.flags = kSignal, .handle = end};
         for (std::uint32_t i = 0; i < kGroups; ++i) {
             std::uint64_t& done = stage_.done(number_, Mode::kernel, i);
             if (base::load(done, base::kRelaxed) < kernel_done_)
                 base::store(done, kernel_done_, base::kSeqCst);
-            submit(i, {{.stream_size = stream_bytes_, .stream_addr = va_ + stream_offset(i)}});  // says so
+            // A job whose update has others look at that.
+            submit(i, {{.stream_size = stream_bytes_,
+                        .stream_addr = va_ + stream_offset(i),
+                        .syncs = {.stride = sizeof signal,
+                                  .count = 1,
+                                  .array = reinterpret_cast<std::uint64_t>(&signal)}}});
+            requests_.await(end, 0, 0);
         }
         kernel_jobs_ = 1;
     }
@@ -255,8 +265,6 @@ class Program {
         kernel_jobs_ += last - first + 1;
         // What is not submitted cannot be waited for.
         if (last > kChunk) requests_.await(theirs_, last - kChunk, DRM_SYNCOBJ_WAIT_FLAGS_WAIT_AVAILABLE);
-        constexpr std::uint32_t kSignal = static_cast<std::uint32_t>(uapi::DRM_PANTHOR_SYNC_OP_SIGNAL);
-        constexpr std::uint32_t kTimeline = uapi::DRM_PANTHOR_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ;
         std::vector<std::array<uapi::drm_panthor_sync_op, 2>> syncs(last - first + 1);
         for (std::uint32_t i = 0; i < kGroups; ++i) {
             std::vector<uapi::drm_panthor_queue_submit> jobs;
