@@ -57,6 +57,8 @@ struct DeviceLoad {
     std::uint64_t buffer_bytes = 0;
     std::uint64_t requests = 0;       ///< since it started
     std::chrono::nanoseconds busy{};  ///< what its thread has spent on requests and events since then
+    std::uint64_t suspends = 0;       ///< how often a group was taken off its slot for another since then
+    std::chrono::nanoseconds suspending{};  ///< how long that took in total, until the slot was free
 };
 
 class BELFRY_EXPORT Device {

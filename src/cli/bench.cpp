@@ -1,8 +1,9 @@
 // `belfry bench`: the machine's limits and Belfry's figures, in one run on the same CPUs.
 
+#include <chrono>
 #include <cstdlib>
+#include <deque>
 #include <expected>
-#include <fstream>
 #include <functional>
 #include <optional>
 #include <string>
@@ -10,7 +11,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sys/socket.h>
 
 #include <nlohmann/json.hpp>
 
@@ -167,6 +167,50 @@ Figure user_jobs(Bench& bench) {
     return samples.figure();
 }
 
+/// Groups that have run and have nothing to do, of several programs.
+struct IdleGroups {
+    static constexpr unsigned kPrograms = 8;
+    static constexpr unsigned kGroupsPerProgram = 125;
+
+    explicit IdleGroups(const std::string& socket) {
+        for (unsigned i = 0; i < kPrograms; ++i) {
+            Bench& program = programs.emplace_back(Bench::make(socket));
+            for (unsigned n = 1; n <= kGroupsPerProgram; ++n) {
+                Group& group = groups.emplace_back(program.user_group());
+                submit_one(group.queue());
+                must(group.wait(program.sync, n));
+            }
+        }
+    }
+    std::deque<Bench> programs;
+    std::deque<Group> groups;  // before their VMs
+};
+
+/// How long it takes until a group that runs without end has left its slot. More of them than there are
+/// slots, so that they take turns.
+Figure suspend_to_free(Bench& bench) {
+    constexpr unsigned kSamples = 200;
+    const unsigned slots = must(bench.device.info()).group_slots;
+    std::deque<Group> groups;
+    for (unsigned i = 0; i < slots + 1; ++i) {
+        Queue& queue = groups.emplace_back(must(bench.vm.create_group({}))).queue();
+        CommandWriter writer = must(queue.begin(1));
+        writer.branch(csf::Condition::always, kValue, -1);
+        must(queue.submit(writer));
+    }
+    Samples samples;
+    samples.reserve(kSamples);
+    for (DeviceLoad before = must(bench.device.load()); samples.size() < kSamples;) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        const DeviceLoad after = must(bench.device.load());
+        if (after.suspends == before.suspends) continue;
+        samples.add(static_cast<double>((after.suspending - before.suspending).count()) /
+                    static_cast<double>(after.suspends - before.suspends));
+        before = after;
+    }
+    return samples.figure();
+}
+
 Figure kernel_fence(Bench& bench) {
     Group group = must(bench.vm.create_group({.user_submit = false}));
     constexpr std::uint64_t kStreamOffset = 1024;
@@ -238,6 +282,7 @@ int run_bench(const CommonOptions& common) {
     const Figure cost = request_cost(bench);
 
     Figure seen{};
+    Figure seen_among_idle{};
     Figure woken{};
     Figure job{};
     Figure instruction{};
@@ -248,11 +293,17 @@ int run_bench(const CommonOptions& common) {
         seen = user_spin(bench);
         woken = user_sleep(bench);
         job = user_jobs(bench);
+        {
+            const IdleGroups idle(common.socket_path);
+            seen_among_idle = user_spin(bench);
+        }
         step("the interpreter");
         instruction = interpreter(bench);
     }
     step("kernel-mode submission");
     const Figure fence = kernel_fence(bench);
+    step("the scheduler");
+    const Figure suspend = suspend_to_free(bench);
     step("the peer");
     const auto peer = vulkan_peer();
 
@@ -261,7 +312,11 @@ int run_bench(const CommonOptions& common) {
         json["limits"] = {
             {"spin_ns", json_of(spin)}, {"futex_ns", json_of(futex)}, {"request_ns", json_of(request)}};
         json["limits"]["uring_nop_ns"] = nop ? json_of(*nop) : nlohmann::ordered_json(nullptr);
-        json["user"] = {{"spin_ns", json_of(seen)}, {"sleep_ns", json_of(woken)}, {"job_ns", json_of(job)}};
+        json["user"] = {{"spin_ns", json_of(seen)},
+                        {"spin_among_1000_idle_ns", json_of(seen_among_idle)},
+                        {"sleep_ns", json_of(woken)},
+                        {"job_ns", json_of(job)}};
+        json["scheduler"] = {{"suspend_ns", json_of(suspend)}};
         json["kernel"] = {{"fence_ns", json_of(fence)}};
         json["interpreter"] = {{"instruction_ns", json_of(instruction)}};
         json["server"] = {{"request_busy_ns", json_of(cost)}};
@@ -286,11 +341,14 @@ int run_bench(const CommonOptions& common) {
         fmt::print("  {:<44}{:>10}{:>12}  {}\n", "io_uring no-op, batch of 32", "-", "-", nop.error());
     fmt::print("user-mode submission\n");
     print_row("submit to seen, both sides spinning", seen, times(seen, spin, "spin"));
+    print_row("the same beside 1,000 idle groups", seen_among_idle, times(seen_among_idle, spin, "spin"));
     print_row("submit to woken from sleep", woken, times(woken, futex, "futex"));
     print_row("a job, pipelined: store and sync add", job,
               fmt::format("{:.1f} million jobs/s", 1e3 / job.median_ns));
     fmt::print("kernel-mode submission\n");
     print_row("submit to fence (two requests)", fence, times(fence, request, "request"));
+    fmt::print("scheduler\n");
+    print_row("suspend to slot free, a mean of a few", suspend, "");
     fmt::print("belfryd\n");
     print_row("its time for a request, of 1,000,000", cost, "");
     fmt::print("interpreter\n");

@@ -89,7 +89,9 @@ Result<DeviceLoad> Device::load() const {
                       .vms = info.vms,
                       .buffer_bytes = info.buffer_bytes,
                       .requests = info.requests,
-                      .busy = std::chrono::nanoseconds(info.busy_ns)};
+                      .busy = std::chrono::nanoseconds(info.busy_ns),
+                      .suspends = info.suspends,
+                      .suspending = std::chrono::nanoseconds(info.suspend_ns)};
 }
 
 Result<Buffer> Device::create_buffer(std::uint64_t bytes) const {

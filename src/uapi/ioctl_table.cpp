@@ -597,6 +597,8 @@ constexpr Field kDeviceInfoFields[] = {
     FIELD_OUT(belfry_device_info, buffer_bytes, number),
     FIELD_OUT(belfry_device_info, requests, number),
     FIELD_OUT(belfry_device_info, busy_ns, number),
+    FIELD_OUT(belfry_device_info, suspends, number),
+    FIELD_OUT(belfry_device_info, suspend_ns, number),
 };
 constexpr StructLayout kDeviceInfo = LAYOUT(belfry_device_info, kDeviceInfoFields, kNone);
 

@@ -280,8 +280,10 @@ struct belfry_device_info {
     uint64_t buffer_bytes;   /* out */
     uint64_t requests;       /* out: requests answered since the start */
     uint64_t busy_ns;        /* out: time that the driver has spent on requests and events since then */
+    uint64_t suspends;       /* out: how often a group was taken off its slot for another since then */
+    uint64_t suspend_ns;     /* out: how long that took, from asking the firmware to a free slot, in total */
 };
-BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 48);
+BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 64);
 
 enum drm_panthor_vm_state { DRM_PANTHOR_VM_STATE_USABLE = 0, DRM_PANTHOR_VM_STATE_UNUSABLE = 1 };
 

@@ -266,7 +266,9 @@ uapi::belfry_device_info Device::device_info() const {
             .vms = vms,
             .buffer_bytes = buffer_stats_.bytes(),
             .requests = requests,
-            .busy_ns = busy_ns};
+            .busy_ns = busy_ns,
+            .suspends = scheduler_.suspends(),
+            .suspend_ns = scheduler_.suspend_ns()};
 }
 
 void Device::check_invariants() const {

@@ -253,8 +253,8 @@ void Scheduler::set_interrupts(unsigned index) {
                 gpu::kGroupStateMask | (sync_updates ? gpu::kGroupSyncUpdate : 0) |
                     (contended_ ? gpu::kGroupIdle : 0),
                 kRelaxed);
-    // Dekker with the firmware, which stores an event, fences and reads the mask: it interrupts, or whoever looks
-    // after this sees the event.
+    // Dekker with the firmware, which stores an event, fences and reads the mask: it interrupts, or whoever
+    // looks after this sees the event.
     base::full_fence();
 }
 
@@ -283,6 +283,7 @@ void Scheduler::ask(unsigned index, GroupRequest request) {
 /// Asks for a group to leave its slot, for good or for now.
 void Scheduler::suspend(Group& group) {
     group.kicked = false;
+    slots_[*group.slot].suspend_asked = timers_.now();
     leave(group, GroupEvent::suspend_asked, GroupRequest::suspend);
 }
 
@@ -335,6 +336,8 @@ void Scheduler::started(unsigned index) {
 }
 
 void Scheduler::suspended(unsigned index) {
+    ++suspends_;
+    suspend_ns_ += timers_.now() - slots_[index].suspend_asked;
     const GroupPtr group = vacate(index);
     group->has_saved_state = true;
     if (group->can_run()) {

@@ -67,6 +67,10 @@ class Scheduler {
     [[nodiscard]] unsigned occupied() const;
     [[nodiscard]] unsigned waiting() const;
 
+    /// How often a group was suspended, and how long its slot was not free for that.
+    [[nodiscard]] std::uint64_t suspends() const { return suspends_; }
+    [[nodiscard]] std::uint64_t suspend_ns() const { return suspend_ns_; }
+
     void check_invariants() const;
 
   private:
@@ -81,6 +85,7 @@ class Scheduler {
         unsigned rank = 0;            // that it came with: good for one slice
         std::uint64_t slice_end = 0;  // counted from when it was resident
         bool idle = false;            // a hint
+        std::uint64_t suspend_asked = 0;
     };
 
     void make_runnable(Group& group);
@@ -106,6 +111,8 @@ class Scheduler {
     std::vector<Slot> slots_;
     std::array<RunnableGroups, kRanks> runnable_;
     std::uint64_t last_rescue_ = 0;
+    std::uint64_t suspends_ = 0;
+    std::uint64_t suspend_ns_ = 0;
     bool listening_ = false;  // for sync updates of all groups
     bool contended_ = false;  // somebody waits for a slot
     drm::Timer tick_;
