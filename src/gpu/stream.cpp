@@ -5,6 +5,7 @@
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
+#include "base/sync_object.hpp"
 
 namespace belfry::gpu {
 namespace {
@@ -12,7 +13,6 @@ namespace {
 using base::kAcquire;
 using base::kRelaxed;
 using base::kRelease;
-using base::kSeqCst;
 using csf::Arg;
 using csf::Condition;
 using csf::Exception;
@@ -39,16 +39,6 @@ bool take_deferral(std::uint64_t word, InFlight& op) {
     op.wait = static_cast<std::uint8_t>(wait);
     op.signal = static_cast<std::uint8_t>(signal);
     return wait <= kAllSlots && signal < kScoreboards;
-}
-
-/// The futex bits of all targets that a step from `before` to `after` passes (docs/architecture.md, "Waits");
-/// 0 if the value stays.
-std::uint32_t wake_bits(std::uint64_t before, std::uint64_t after) {
-    const std::uint64_t steps = after - before;
-    // A step down, or one over 32 targets or more, may satisfy a waiter on any bit.
-    if (after < before || steps >= 32) return ~0U;
-    const auto run = static_cast<std::uint32_t>((1ULL << steps) - 1);
-    return std::rotl(run, static_cast<int>((before + 1) % 32));
 }
 
 }  // namespace
@@ -678,26 +668,13 @@ bool Stream::perform_sync(const InFlight& op) {
     if (host == nullptr) return false;
     const bool add = op.kind == InFlight::Kind::sync_add;
     const std::uint32_t error = op.propagate != 0 ? state_.error : 0;
-    if (op.wide != 0) {
-        auto& sync = *reinterpret_cast<uapi::belfry_sync_object64*>(host);
-        // The error word comes first: a waiter that sees the value sees the error behind it.
-        base::store(sync.error, error, kRelaxed);
-        // Sequentially consistent: releases the error word, and is this side's store of the Dekker handshake
-        // with waiters, which count themselves, fence, and read the value again.
-        const std::uint64_t before = add ? base::fetch_add(sync.value, op.value, kSeqCst)
-                                         : base::exchange(sync.value, op.value, kSeqCst);
-        const std::uint32_t bits = wake_bits(before, add ? before + op.value : op.value);
-        if (base::load(sync.waiters, kSeqCst) != 0 && bits != 0)
-            port_->wake(base::low_word(sync.value), bits);
-    } else {
-        auto& sync = *reinterpret_cast<uapi::belfry_sync_object32*>(host);
-        base::store(sync.error, error, kRelaxed);
-        const auto value = static_cast<std::uint32_t>(op.value);
-        if (add)
-            base::fetch_add(sync.value, value, kSeqCst);
-        else
-            base::exchange(sync.value, value, kSeqCst);
-    }
+    const auto wake = [this](std::uint32_t& word, std::uint32_t bits) { port_->wake(word, bits); };
+    if (op.wide != 0)
+        base::update_sync_object(*reinterpret_cast<uapi::belfry_sync_object64*>(host), add, op.value, error,
+                                 wake);
+    else
+        base::update_sync_object(*reinterpret_cast<uapi::belfry_sync_object32*>(host), add, op.value, error,
+                                 wake);
     port_->sync_updated(static_cast<csf::Scope>(op.scope), host);
     return true;
 }

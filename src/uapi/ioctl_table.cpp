@@ -578,6 +578,45 @@ constexpr Field kGroupKickFields[] = {
 };
 constexpr StructLayout kGroupKick = LAYOUT(drm_panthor_group_kick, kGroupKickFields, kNone);
 
+constexpr Field kXgsQueueCreateFields[] = {
+    FIELD(drm_panthor_xgs_queue_create, vm_id, handle),
+    FIELD(drm_panthor_xgs_queue_create, eventfd_sync_update, descriptor),
+    FIELD_OUT(drm_panthor_xgs_queue_create, handle, handle),
+    FIELD(drm_panthor_xgs_queue_create, pad, padding),
+};
+constexpr StructLayout kXgsQueueCreate = LAYOUT(drm_panthor_xgs_queue_create, kXgsQueueCreateFields, kNone);
+constexpr DescriptorField kXgsQueueCreateDescriptors[] = {
+    descriptor_in(offsetof(drm_panthor_xgs_queue_create, eventfd_sync_update))};
+
+constexpr Field kXgsQueueDestroyFields[] = {
+    FIELD(drm_panthor_xgs_queue_destroy, handle, handle),
+    FIELD(drm_panthor_xgs_queue_destroy, pad, padding),
+};
+constexpr StructLayout kXgsQueueDestroy =
+    LAYOUT(drm_panthor_xgs_queue_destroy, kXgsQueueDestroyFields, kNone);
+
+constexpr Field kXgsOpFields[] = {
+    FIELD(drm_panthor_xgs_op, addr, hex),    FIELD(drm_panthor_xgs_op, value, number),
+    FIELD(drm_panthor_xgs_op, op, number),   FIELD(drm_panthor_xgs_op, format, number),
+    FIELD(drm_panthor_xgs_op, flags, flags), FIELD(drm_panthor_xgs_op, pad, padding),
+};
+constexpr StructLayout kXgsOp = LAYOUT(drm_panthor_xgs_op, kXgsOpFields, kNone);
+
+constexpr Field kXgsQueueSubmitFields[] = {
+    FIELD(drm_panthor_xgs_queue_submit, handle, handle),
+    FIELD(drm_panthor_xgs_queue_submit, flags, flags),
+    FIELD(drm_panthor_xgs_queue_submit, ops, obj_array),
+    FIELD(drm_panthor_xgs_queue_submit, syncs, obj_array),
+};
+constexpr Attachment kXgsQueueSubmitArrays[] = {
+    objects("ops", Direction::in, offsetof(drm_panthor_xgs_queue_submit, ops), kXgsOp, 24),
+    objects("syncs", Direction::in, offsetof(drm_panthor_xgs_queue_submit, syncs), kSyncOp, 16)};
+constexpr StructLayout kXgsQueueSubmit =
+    LAYOUT(drm_panthor_xgs_queue_submit, kXgsQueueSubmitFields, kXgsQueueSubmitArrays);
+
+constexpr Field kSyncUpdateFields[] = {FIELD(drm_panthor_sync_update, pad, padding)};
+constexpr StructLayout kSyncUpdate = LAYOUT(drm_panthor_sync_update, kSyncUpdateFields, kNone);
+
 constexpr Field kGroupGetFaultFields[] = {
     FIELD(belfry_group_get_fault, group_handle, handle), FIELD_OUT(belfry_group_get_fault, flags, flags),
     FIELD_OUT(belfry_group_get_fault, queue, number),    FIELD_OUT(belfry_group_get_fault, exception, hex),
@@ -667,6 +706,11 @@ constexpr Ioctl kIoctls[] = {
     ROW(DRM_IOCTL_PANTHOR_BO_SET_LABEL, "PANTHOR_BO_SET_LABEL", kBoSetLabel),
     ROW(DRM_IOCTL_PANTHOR_SET_USER_MMIO_OFFSET, "PANTHOR_SET_USER_MMIO_OFFSET", kSetUserMmioOffset),
     ROW(DRM_IOCTL_PANTHOR_GROUP_KICK, "PANTHOR_GROUP_KICK", kGroupKick),
+    ROW(DRM_IOCTL_PANTHOR_XGS_QUEUE_CREATE, "PANTHOR_XGS_QUEUE_CREATE", kXgsQueueCreate,
+        kXgsQueueCreateDescriptors),
+    ROW(DRM_IOCTL_PANTHOR_XGS_QUEUE_DESTROY, "PANTHOR_XGS_QUEUE_DESTROY", kXgsQueueDestroy),
+    ROW(DRM_IOCTL_PANTHOR_XGS_QUEUE_SUBMIT, "PANTHOR_XGS_QUEUE_SUBMIT", kXgsQueueSubmit),
+    ROW(DRM_IOCTL_PANTHOR_SYNC_UPDATE, "PANTHOR_SYNC_UPDATE", kSyncUpdate),
     ROW(DRM_IOCTL_BELFRY_GROUP_GET_FAULT, "BELFRY_GROUP_GET_FAULT", kGroupGetFault),
     ROW(DRM_IOCTL_BELFRY_DEVICE_INFO, "BELFRY_DEVICE_INFO", kDeviceInfo),
     MODESETTING_ROW(0xa0, "MODE_GETRESOURCES"),

@@ -104,9 +104,19 @@ TEST_F(GroupCreate, FindsTheMistakesOfAKernelModeGroupInThisOrder) {
 TEST_F(GroupCreate, FindsTheMistakesOfAUserGroupInThisOrder) {
     auto mistakes = early_mistakes();
     mistakes.push_back(
-        {"a sync-update eventfd", [](auto& request) { request.args.eventfd_sync_update = 0; }, EOPNOTSUPP});
+        {"a sync-update eventfd that is closed",
+         [](auto& request) { request.args.eventfd_sync_update = drm::Call::kClosedDescriptor; }, EBADF});
+    mistakes.push_back({"a sync-update eventfd that is none", [](auto& request) {
+                            request.args.eventfd_sync_update = 0;
+                            request.fds = {STDOUT_FILENO};
+                        }});
     mistakes.push_back(
-        {"a group-state eventfd", [](auto& request) { request.args.eventfd_group_state = 0; }, EOPNOTSUPP});
+        {"a group-state eventfd that is closed",
+         [](auto& request) { request.args.eventfd_group_state = drm::Call::kClosedDescriptor; }, EBADF});
+    mistakes.push_back({"a group-state eventfd that is none", [](auto& request) {
+                            request.args.eventfd_group_state = 0;
+                            request.fds = {STDOUT_FILENO};
+                        }});
     mistakes.push_back({"a doorbell eventfd that is not there",
                         [](auto& request) {
                             request.args.flags |= DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD;

@@ -19,7 +19,7 @@ namespace {
 
 TEST_F(Ioctls, ARequestThatNobodyHandlesIsInvalid) {
     drm_panthor_vm_destroy args{};
-    for (const unsigned number : {0x50U, 0x6fU, 0x71U, 0x74U, 0x9fU})
+    for (const unsigned number : {0x50U, 0x6fU, 0x75U, 0x77U, 0x9fU})
         EXPECT_EQ(client.ioctl(_IOWR('d', number, drm_panthor_vm_destroy), args), EINVAL) << number;
 }
 

@@ -248,6 +248,70 @@ struct drm_panthor_group_kick {
 };
 BELFRY_UAPI_ASSERT_SIZE(drm_panthor_group_kick, 8);
 
+/* Cross-group-sync (XGS) queues: see docs/submission.md. */
+struct drm_panthor_xgs_queue_create {
+    uint32_t vm_id;              /* where the addresses of the queue's ops lie */
+    int32_t eventfd_sync_update; /* -1 = none; rung when ops of the queue have signalled */
+    uint32_t handle;             /* out */
+    uint32_t pad;
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_xgs_queue_create, 16);
+
+struct drm_panthor_xgs_queue_destroy {
+    uint32_t handle;
+    uint32_t pad;
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_xgs_queue_destroy, 8);
+
+enum drm_panthor_xgs_op_type {
+    DRM_PANTHOR_XGS_OP_WAIT_LE = 0, /* until the object's value <= `value` */
+    DRM_PANTHOR_XGS_OP_WAIT_GT = 1, /* until the object's value > `value` */
+    DRM_PANTHOR_XGS_OP_SIGNAL_SET = 2,
+    DRM_PANTHOR_XGS_OP_SIGNAL_ADD = 3,
+};
+
+enum drm_panthor_xgs_op_format {
+    DRM_PANTHOR_XGS_OP_FORMAT_U32 = 0, /* belfry_sync_object32 */
+    DRM_PANTHOR_XGS_OP_FORMAT_U64 = 1, /* belfry_sync_object64 */
+};
+
+enum drm_panthor_xgs_op_flags {
+    /* Waits only: the object's error word, once the wait is satisfied, becomes the queue's error state. */
+    DRM_PANTHOR_XGS_OP_INHERIT_ERROR_WAIT = 1 << 0,
+};
+
+struct drm_panthor_xgs_op {
+    uint64_t addr; /* of the sync object: aligned to its value, and mapped when the op runs */
+    uint64_t value;
+    uint8_t op;     /* enum drm_panthor_xgs_op_type */
+    uint8_t format; /* enum drm_panthor_xgs_op_format */
+    uint16_t flags; /* enum drm_panthor_xgs_op_flags */
+    uint32_t pad;
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_xgs_op, 24);
+
+enum drm_panthor_xgs_queue_submit_flags {
+    DRM_PANTHOR_XGS_QUEUE_SUBMIT_ERROR_BARRIER_PRE = 1 << 0,  /* end the error state before the ops */
+    DRM_PANTHOR_XGS_QUEUE_SUBMIT_ERROR_BARRIER_POST = 1 << 1, /* end it after them */
+    /* Belfry: the SIGNAL syncs get their fence at once, and it signals within a bound, with ETIMEDOUT if need
+       be. Without it they get their fence, signalled, when the ops are done. */
+    DRM_PANTHOR_XGS_QUEUE_SUBMIT_BOUNDED = 1 << 2,
+};
+
+struct drm_panthor_xgs_queue_submit {
+    uint32_t handle;
+    uint32_t flags;                     /* enum drm_panthor_xgs_queue_submit_flags */
+    struct drm_panthor_obj_array ops;   /* drm_panthor_xgs_op */
+    struct drm_panthor_obj_array syncs; /* drm_panthor_sync_op */
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_xgs_queue_submit, 40);
+
+/* "The program has changed sync objects": whoever waits for one on the GPU or in the driver looks again. */
+struct drm_panthor_sync_update {
+    uint64_t pad;
+};
+BELFRY_UAPI_ASSERT_SIZE(drm_panthor_sync_update, 8);
+
 enum belfry_fault_flags {
     BELFRY_FAULT_VALID = 1 << 0, /* 0: nothing has happened to this group */
     BELFRY_FAULT_QUEUE = 1 << 1, /* `queue`, `cmd_ptr` and `instruction` are known */
@@ -342,7 +406,10 @@ BELFRY_UAPI_ASSERT_SIZE(drm_panthor_set_user_mmio_offset, 8);
 #define DRM_IOCTL_PANTHOR_BO_SET_LABEL BELFRY_PANTHOR_IOWR(13, drm_panthor_bo_set_label)
 #define DRM_IOCTL_PANTHOR_SET_USER_MMIO_OFFSET BELFRY_PANTHOR_IOWR(14, drm_panthor_set_user_mmio_offset)
 #define DRM_IOCTL_PANTHOR_GROUP_KICK BELFRY_PANTHOR_IOWR(0x30, drm_panthor_group_kick)
-/* 0x31 ... 0x34 are kept for the series' XGS_QUEUE_CREATE, _DESTROY, _SUBMIT and SYNC_UPDATE. */
+#define DRM_IOCTL_PANTHOR_XGS_QUEUE_CREATE BELFRY_PANTHOR_IOWR(0x31, drm_panthor_xgs_queue_create)
+#define DRM_IOCTL_PANTHOR_XGS_QUEUE_DESTROY BELFRY_PANTHOR_IOWR(0x32, drm_panthor_xgs_queue_destroy)
+#define DRM_IOCTL_PANTHOR_XGS_QUEUE_SUBMIT BELFRY_PANTHOR_IOWR(0x33, drm_panthor_xgs_queue_submit)
+#define DRM_IOCTL_PANTHOR_SYNC_UPDATE BELFRY_PANTHOR_IOWR(0x34, drm_panthor_sync_update)
 #define DRM_IOCTL_BELFRY_GROUP_GET_FAULT BELFRY_PANTHOR_IOWR(0x38, belfry_group_get_fault)
 #define DRM_IOCTL_BELFRY_DEVICE_INFO BELFRY_PANTHOR_IOWR(0x39, belfry_device_info)
 

@@ -93,6 +93,15 @@ void Device::wake(Work& work) {
     if (!work.is_linked()) ready_.push_back(work);
 }
 
+void Device::sync_objects_changed() {
+    board_.mmio.write(gpu::doorbell_reg(0), 1);
+    wake(recheck_);
+}
+
+void Device::mappings_changed() {
+    if (!sync_waits_.empty()) wake(recheck_);
+}
+
 void Device::run_work() {
     while (!ready_.empty()) {
         Work& work = ready_.front();
@@ -133,6 +142,8 @@ void Device::slot_events(unsigned index) {
     if (Group* const group = scheduler_.on_slot(index)) {
         const auto alive = group->shared_from_this();
         for_each_bit(notices, [&](unsigned stream) { stream_events(*group, index, stream); });
+        const base::Fd& updates = group->options().sync_update_eventfd;
+        if ((events & gpu::kGroupSyncUpdate) != 0 && updates) base::ring_foreign_eventfd(updates.get());
         if ((events & gpu::kGroupSyncUpdate) != 0 && !group->user_submit())
             for (std::size_t i = 0; i < group->queue_count(); ++i) group->queue(i).check_done();
         if ((events & gpu::kGroupIdle) != 0) scheduler_.became_idle(index);

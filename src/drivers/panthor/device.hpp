@@ -60,6 +60,12 @@ class Device {
     /// Has `work` looked at before the current entry returns.
     void wake(Work& work);
 
+    /// Sync objects were written by somebody who is not the GPU: whoever waits for one, there or in the
+    /// driver, looks again (facts/firmware-and-scheduling.md 7, B9).
+    void sync_objects_changed();
+    /// Addresses of sync objects may mean other memory now (F8).
+    void mappings_changed();
+
     [[nodiscard]] gpu::Mmio& mmio() { return board_.mmio; }
     [[nodiscard]] gpu::WakeLines& wake_lines() { return board_.wake_lines; }
     [[nodiscard]] drm::Timers& timers() { return timers_; }
@@ -115,6 +121,12 @@ class Device {
     McuMemory mcu_memory_;
     Scheduler scheduler_;
     SyncWaits sync_waits_;
+    /// By Work: whoever changes memory or mappings may be on the list of waits itself.
+    struct Recheck final : Work {
+        explicit Recheck(SyncWaits& waits) : waits_(waits) {}
+        void advance() override { waits_.recheck(); }
+        SyncWaits& waits_;
+    } recheck_{sync_waits_};
     boost::intrusive::list<Work, boost::intrusive::constant_time_size<false>> ready_;
     std::function<void(Result<void>)> on_boot_;
     std::uint64_t last_serial_ = 0;

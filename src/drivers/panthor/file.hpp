@@ -1,7 +1,7 @@
 // File: one open file of the device: its handles, and the table of its ioctls.
 //
-// Owns   BO, VM, group and syncobj handles. Owned by the transport; when it dies, groups are ended first.
-// Runs   in the driver actor. Called by a transport (drm::File).
+// Owns   BO, VM, group, XGS queue and syncobj handles. Owned by the transport; when it dies, groups are ended
+// first. Runs   in the driver actor. Called by a transport (drm::File).
 //
 // Each ioctl is a row of kIoctls in ioctls.cpp and a handler of the same name. What a request looks like in
 // memory is described once, in uapi/ioctl_table.hpp; a handler sees a private copy.
@@ -15,6 +15,7 @@
 #include "drivers/panthor/device.hpp"
 #include "drivers/panthor/group.hpp"
 #include "drivers/panthor/vm.hpp"
+#include "drivers/panthor/xgs_queue.hpp"
 #include "drm/core_ioctls.hpp"
 #include "drm/handles.hpp"
 #include "drm/node.hpp"
@@ -46,6 +47,10 @@ class File final : public drm::File {
     Result<void> group_get_state(drm::Call& call);
     Result<void> group_kick(drm::Call& call);
     Result<void> group_get_fault(drm::Call& call);
+    Result<void> xgs_queue_create(drm::Call& call);
+    Result<void> xgs_queue_destroy(drm::Call& call);
+    Result<void> xgs_queue_submit(drm::Call& call);
+    Result<void> sync_update(drm::Call& call);
     Result<void> device_info(drm::Call& call);
     // Handlers that answer by themselves, perhaps later.
     void vm_bind(const std::shared_ptr<drm::Call>& call);
@@ -62,6 +67,8 @@ class File final : public drm::File {
     void check_invariants() const {
         buffers_.check_invariants();
         vms_.for_each([](std::uint32_t, const std::shared_ptr<Vm>& vm) { vm->check_invariants(); });
+        xgs_queues_.for_each(
+            [](std::uint32_t, const std::unique_ptr<XgsQueue>& queue) { queue->check_invariants(); });
     }
 
   private:
@@ -70,12 +77,15 @@ class File final : public drm::File {
     [[nodiscard]] std::uint8_t allowed_priorities();
     [[nodiscard]] std::shared_ptr<Group> group(std::uint32_t handle);
     [[nodiscard]] Group* group_by_serial(std::uint64_t serial);
+    /// The eventfd that a field of `call` names; empty if it names none. EBADF, EINVAL.
+    static Result<base::Fd> take_eventfd(drm::Call& call, std::int32_t field);
     Result<void> bind_now(Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     Result<void> bind_later(Vm& vm, std::span<const uapi::drm_panthor_vm_bind_op> ops);
     Result<BindOp> prepare_bind(const Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     Result<std::vector<drm::MapSegment>> map_user_queue(std::uint64_t offset, const drm::MapRequest& request);
 
     static constexpr std::uint32_t kGroupsMax = 128;
+    static constexpr std::uint32_t kXgsQueuesMax = 128;
 
     Device& device_;
     drm::CoreFile core_;
@@ -84,6 +94,8 @@ class File final : public drm::File {
     drm::HandleTable<std::shared_ptr<Vm>> vms_{{.first = 1, .last = 32, .when_full = Errno::busy}};
     drm::HandleTable<std::shared_ptr<Group>> groups_{
         {.first = 1, .last = kGroupsMax, .when_full = Errno::busy}};
+    drm::HandleTable<std::unique_ptr<XgsQueue>> xgs_queues_{
+        {.first = 1, .last = kXgsQueuesMax, .when_full = Errno::busy}};
     drm::SyncobjTable syncobjs_;
 };
 

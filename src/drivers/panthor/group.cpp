@@ -191,10 +191,13 @@ std::uint32_t Group::state_flags() const {
 /// Tells whoever looks at the output pages, and those who sleep on EXTRACT for room that will not come.
 void Group::publish_state() {
     const std::uint32_t flags = state_flags() | (doom_.destroyed ? BELFRY_GROUP_STATE_DESTROYED : 0);
+    const bool changed = base::load(queues_.front()->output().group_state, base::kRelaxed) != flags;
     for (const auto& queue : queues_) {
         base::store(queue->output().group_state, flags, base::kRelease);
         base::futex_wake(base::low_word(queue->output().extract), ~0U);
     }
+    if (changed && options_.group_state_eventfd)
+        base::ring_foreign_eventfd(options_.group_state_eventfd.get());
 }
 
 void Group::answer_overdue() {

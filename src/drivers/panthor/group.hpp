@@ -114,7 +114,10 @@ struct GroupOptions {
     std::uint8_t max_compute_cores = 0;
     std::uint8_t max_fragment_cores = 0;
     std::uint8_t max_tiler_cores = 0;
-    base::Fd doorbell_eventfd;  ///< user submission only; may be empty
+    // User submission only; may be empty.
+    base::Fd doorbell_eventfd;
+    base::Fd sync_update_eventfd;  ///< rung when the group's streams have updated sync objects
+    base::Fd group_state_eventfd;  ///< rung when state_flags() change
 };
 
 /// Links the groups that wait for a slot. A group that leaves that state leaves the list.
@@ -135,6 +138,10 @@ class Group final : public Work, public RunnableHook, public std::enable_shared_
     [[nodiscard]] std::uint64_t serial() const { return serial_; }
     [[nodiscard]] GroupState state() const { return state_; }
     [[nodiscard]] bool user_submit() const { return options_.user_submit; }
+    /// Whether somebody is to hear of each update of a sync object, always.
+    [[nodiscard]] bool reports_sync_updates() const {
+        return !options_.user_submit || options_.sync_update_eventfd;
+    }
     [[nodiscard]] std::uint8_t priority() const { return options_.priority; }
     [[nodiscard]] Vm& vm() { return *options_.vm; }
     [[nodiscard]] const GroupOptions& options() const { return options_; }

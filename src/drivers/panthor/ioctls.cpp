@@ -1,5 +1,5 @@
-// panthor's ioctls but VM_BIND (bind.cpp) and GROUP_SUBMIT (submit.cpp). Checks in the kernel's order, with
-// its errnos (facts/uapi.md 1).
+// panthor's ioctls but VM_BIND (bind.cpp), GROUP_SUBMIT (submit.cpp) and those of XGS queues (xgs.cpp).
+// Checks in the kernel's order, with its errnos (facts/uapi.md 1).
 
 #include <algorithm>
 #include <bit>
@@ -78,6 +78,10 @@ constexpr Row kIoctls[] = {
     {.request = DRM_IOCTL_PANTHOR_GROUP_SUBMIT,     .immediate = &File::group_submit},
     {.request = DRM_IOCTL_PANTHOR_GROUP_GET_STATE,  .immediate = &File::group_get_state},
     {.request = DRM_IOCTL_PANTHOR_GROUP_KICK,       .immediate = &File::group_kick},
+    {.request = DRM_IOCTL_PANTHOR_XGS_QUEUE_CREATE,  .immediate = &File::xgs_queue_create},
+    {.request = DRM_IOCTL_PANTHOR_XGS_QUEUE_DESTROY, .immediate = &File::xgs_queue_destroy},
+    {.request = DRM_IOCTL_PANTHOR_XGS_QUEUE_SUBMIT, .immediate = &File::xgs_queue_submit},
+    {.request = DRM_IOCTL_PANTHOR_SYNC_UPDATE,      .immediate = &File::sync_update},
     {.request = DRM_IOCTL_BELFRY_GROUP_GET_FAULT,   .immediate = &File::group_get_fault},
     {.request = DRM_IOCTL_BELFRY_DEVICE_INFO,       .immediate = &File::device_info},
 };
@@ -107,6 +111,7 @@ File::File(Device& device, drm::NodeKind kind, const drm::Opener& opener)
 }
 
 File::~File() {
+    xgs_queues_.clear();
     groups_.for_each(
         [](std::uint32_t, const std::shared_ptr<Group>& group) { group->end({.destroyed = true}); });
     groups_.clear();
@@ -318,11 +323,12 @@ Result<void> File::group_create(Call& call) {
                          .max_fragment_cores = args.max_fragment_cores,
                          .max_tiler_cores = args.max_tiler_cores};
     if (user_submit) {
-        // Sync-update and group-state events come with XGS and the scheduler.
-        for (const std::int32_t event : {args.eventfd_sync_update, args.eventfd_group_state}) {
-            if (event == Call::kClosedDescriptor) return std::unexpected(Errno::bad_fd);
-            if (event != Call::kNoDescriptor) return std::unexpected(Errno::not_supported);
-        }
+        auto sync_update = take_eventfd(call, args.eventfd_sync_update);
+        if (!sync_update) return std::unexpected(sync_update.error());
+        auto group_state = take_eventfd(call, args.eventfd_group_state);
+        if (!group_state) return std::unexpected(group_state.error());
+        options.sync_update_eventfd = std::move(*sync_update);
+        options.group_state_eventfd = std::move(*group_state);
         if (has_eventfd) {
             options.doorbell_eventfd = call.take_fd(args.eventfd_doorbell);
             if (const auto sound = base::check_eventfd(options.doorbell_eventfd.get()); !sound) return sound;

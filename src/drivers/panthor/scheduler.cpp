@@ -247,8 +247,8 @@ void Scheduler::program(Group& group, unsigned index, unsigned address_space) {
 
 void Scheduler::set_interrupts(unsigned index) {
     // A job of a kernel-mode group is done with a sync update. Those of a user-mode group are nobody's
-    // concern here unless somebody waits, and then it must not pay for them.
-    const bool sync_updates = !slots_[index].group->user_submit() || listening_;
+    // concern here unless somebody waits or has an eventfd for them, and else it must not pay for them.
+    const bool sync_updates = slots_[index].group->reports_sync_updates() || listening_;
     base::store(firmware_.slot(index).input->ack_irq_mask,
                 gpu::kGroupStateMask | (sync_updates ? gpu::kGroupSyncUpdate : 0) |
                     (contended_ ? gpu::kGroupIdle : 0),
@@ -261,7 +261,7 @@ void Scheduler::set_interrupts(unsigned index) {
 void Scheduler::listen_for_sync_updates(bool on) {
     listening_ = on;
     for (unsigned i = 0; i < slots_.size(); ++i) {
-        if (slots_[i].group == nullptr || !slots_[i].group->user_submit()) continue;
+        if (slots_[i].group == nullptr || slots_[i].group->reports_sync_updates()) continue;
         set_interrupts(i);
         // An update that nobody heard still stands, and would keep the next one from being reported.
         const SlotBlocks& blocks = firmware_.slot(i);

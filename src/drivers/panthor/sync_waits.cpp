@@ -6,12 +6,14 @@
 
 namespace belfry::panthor {
 
-std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide) {
+std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide, SyncAccess access) {
     const std::uint64_t bytes =
         wide ? sizeof(uapi::belfry_sync_object64) : sizeof(uapi::belfry_sync_object32);
     if (address % (wide ? sizeof(std::uint64_t) : sizeof(std::uint32_t)) != 0) return nullptr;
     const drm::VaMapping* const mapping = vm.space().find(address);
     if (mapping == nullptr || mapping->range.end() - address < bytes) return nullptr;
+    if (access == SyncAccess::write && (mapping->flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_READONLY) != 0)
+        return nullptr;
     return mapping->buffer->data() + mapping->buffer_offset + (address - mapping->range.va);
 }
 

@@ -38,9 +38,12 @@ struct SyncCondition {
     bool wide = true;                           ///< a 64-bit sync object
 };
 
-/// The 8 or 16 bytes of a sync object as the driver sees them; null: not mapped, not aligned, or it would
-/// straddle two mappings. Good until the next change of the VM's mappings.
-[[nodiscard]] std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide);
+enum class SyncAccess : std::uint8_t { read, write };
+
+/// The 8 or 16 bytes of a sync object as the driver sees them; null: not mapped, not for such an access, not
+/// aligned, or it would straddle two mappings. Good until the next change of the VM's mappings.
+[[nodiscard]] std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide,
+                                          SyncAccess access = SyncAccess::read);
 
 class SyncWait
     : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {

@@ -39,6 +39,7 @@ Vm::Vm(Device& device, std::uint64_t user_va_bytes)
 Vm::~Vm() { *alive_ = false; }
 
 void Vm::apply(const drm::VaStep& step) {
+    device_.mappings_changed();
     const drm::VaMapping& mapping = step.mapping;
     if (step.kind == drm::VaStep::Kind::unmap) {
         tables_.unmap(mapping.range.va, mapping.range.bytes);
