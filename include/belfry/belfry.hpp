@@ -10,3 +10,4 @@
 #include "belfry/sync_object.hpp"
 #include "belfry/syncobj.hpp"
 #include "belfry/vm.hpp"
+#include "belfry/xgs_queue.hpp"

@@ -75,6 +75,10 @@ class BELFRY_EXPORT Device {
     /// A DRM syncobj: unsubmitted, or signalled from the start.
     [[nodiscard]] Result<Syncobj> create_syncobj(bool signalled = false) const;
 
+    /// Tells the driver that this process has changed sync objects: command streams and XGS queues that wait
+    /// for one look again. Not needed for CPU waiters, nor where Queue::ring() reaches the stream.
+    [[nodiscard]] Result<void> sync_update() const;
+
     /// Where it is connected to. A child process that has it as $BELFRY_SOCKET meets the same belfryd.
     [[nodiscard]] const std::string& socket_path() const;
     /// The DRM file as a descriptor, for what needs one: passing it to another process, SO_PEERCRED. Lives as

@@ -37,6 +37,10 @@ struct GroupOptions {
     bool user_submit = true;
     GroupPriority priority = GroupPriority::medium;
     std::vector<QueueOptions> queues = {QueueOptions{}};
+    /// User submission only. Eventfds that the driver rings when the group's streams have updated sync
+    /// objects, and when status() has changed; -1 = none. May be closed afterwards.
+    int sync_update_eventfd = -1;
+    int group_state_eventfd = -1;
 };
 
 /// How a group is. `message` names queue, instruction and address of the fault that ended it.

@@ -27,6 +27,9 @@ class BELFRY_EXPORT Syncobj {
     /// EINVAL: there is no such fence yet. No timeout: no limit.
     [[nodiscard]] Result<void> wait(std::uint64_t point = 0,
                                     std::optional<std::chrono::nanoseconds> timeout = {}) const;
+    /// The same, but first until there is a fence: for what XGS queues signal, which comes late.
+    [[nodiscard]] Result<void> wait_for_submit(std::uint64_t point = 0,
+                                               std::optional<std::chrono::nanoseconds> timeout = {}) const;
     /// Signals from the CPU: replaces the fence (0), or adds a signalled point.
     [[nodiscard]] Result<void> signal(std::uint64_t point = 0) const;
     /// Drops the fence.
@@ -39,6 +42,8 @@ class BELFRY_EXPORT Syncobj {
   private:
     friend class Device;
     Syncobj(std::shared_ptr<client::Connection> connection, std::uint32_t handle);
+    [[nodiscard]] Result<void> wait(std::uint64_t point, std::optional<std::chrono::nanoseconds> timeout,
+                                    std::uint32_t flags) const;
     std::shared_ptr<client::Connection> connection_;
     std::uint32_t handle_ = 0;
 };

@@ -13,7 +13,9 @@ namespace belfry {
 class Buffer;
 class Device;
 class Group;
+class XgsQueue;
 struct GroupOptions;
+struct XgsQueueOptions;
 
 struct MapOptions {
     std::uint64_t offset = 0;              ///< in the buffer, bytes, whole pages
@@ -36,6 +38,7 @@ class BELFRY_EXPORT Vm {
     [[nodiscard]] Result<void> unmap(std::uint64_t address, std::uint64_t bytes);
 
     [[nodiscard]] Result<Group> create_group(const GroupOptions& options);
+    [[nodiscard]] Result<XgsQueue> create_xgs_queue(const XgsQueueOptions& options);
 
   private:
     friend class Device;

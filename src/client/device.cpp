@@ -124,6 +124,11 @@ Result<Syncobj> Device::create_syncobj(bool signalled) const {
     return Syncobj(connection_, create.handle);
 }
 
+Result<void> Device::sync_update() const {
+    uapi::drm_panthor_sync_update update{};
+    return request(*connection_, DRM_IOCTL_PANTHOR_SYNC_UPDATE, &update, "telling of changed sync objects");
+}
+
 const std::string& Device::socket_path() const { return connection_->path; }
 int Device::fd() const { return connection_->transport->fd(); }
 std::uint64_t Device::requests() const { return connection_->transport->requests(); }

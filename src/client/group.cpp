@@ -17,6 +17,7 @@
 #include "client/connection.hpp"
 #include "client/fault_text.hpp"
 #include "client/native_wait.hpp"
+#include "client/sync_ops.hpp"
 #include "client/vm_impl.hpp"
 
 namespace belfry {
@@ -231,16 +232,7 @@ Result<GroupStatus> Group::status() const { return impl_->shared->status(); }
 
 Result<void> Group::submit(std::size_t queue, std::uint64_t address, std::uint32_t bytes,
                            std::span<const SyncOp> syncs) {
-    std::vector<uapi::drm_panthor_sync_op> ops;
-    for (const SyncOp& sync : syncs) {
-        const auto type = sync.point != 0 ? uapi::DRM_PANTHOR_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ
-                                          : uapi::DRM_PANTHOR_SYNC_OP_HANDLE_TYPE_SYNCOBJ;
-        const auto direction =
-            sync.signal ? uapi::DRM_PANTHOR_SYNC_OP_SIGNAL : uapi::DRM_PANTHOR_SYNC_OP_WAIT;
-        ops.push_back({.flags = static_cast<std::uint32_t>(type) | static_cast<std::uint32_t>(direction),
-                       .handle = sync.syncobj.handle(),
-                       .timeline_value = sync.point});
-    }
+    const std::vector ops = client::wire_syncs(syncs);
     uapi::drm_panthor_queue_submit job{.queue_index = static_cast<std::uint32_t>(queue),
                                        .stream_size = bytes,
                                        .stream_addr = address,
@@ -322,8 +314,8 @@ Result<Group> Vm::create_group(const GroupOptions& options) {
                                                      uapi::DRM_PANTHOR_GROUP_CREATE_DOORBELL_EVENTFD}
                                      : 0,
         .vm_id = impl_->id,
-        .eventfd_sync_update = -1,
-        .eventfd_group_state = -1,
+        .eventfd_sync_update = options.sync_update_eventfd,
+        .eventfd_group_state = options.group_state_eventfd,
         .eventfd_doorbell = doorbell_eventfd.get(),
     };
     if (const auto done = client::request(connection, DRM_IOCTL_PANTHOR_GROUP_CREATE, &create, what); !done)

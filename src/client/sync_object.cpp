@@ -1,12 +1,11 @@
 #include "belfry/sync_object.hpp"
 
-#include <bit>
-
 #include <fmt/format.h>
 
 #include "base/atomic.hpp"
 #include "base/clock.hpp"
 #include "base/futex.hpp"
+#include "base/sync_object.hpp"
 #include "belfry/buffer.hpp"
 #include "belfry/uapi/user_queue.h"
 #include "client/native_wait.hpp"
@@ -91,15 +90,8 @@ std::uint32_t SyncObject::error() const { return base::load(object_at(object_).e
 
 void SyncObject::set(std::uint64_t value) {
     auto& object = object_at(object_);
-    base::store(object.error, 0, base::kRelaxed);  // before the value, like the GPU
-    const std::uint64_t before = base::exchange(object.value, value, base::kSeqCst);
-    if (base::load(object.waiters, base::kSeqCst) == 0) return;
-    const std::uint64_t steps = value - before;
-    const std::uint32_t bits =
-        value < before || steps >= 32
-            ? ~0U
-            : std::rotl(static_cast<std::uint32_t>((1ULL << steps) - 1), static_cast<int>((before + 1) % 32));
-    base::futex_wake(base::low_word(object.value), bits);
+    base::update_sync_object(object, false, value, 0,
+                             [](std::uint32_t& word, std::uint32_t bits) { base::futex_wake(word, bits); });
 }
 
 Result<std::uint64_t> SyncObject::wait(std::uint64_t target, const WaitOptions& options) const {

@@ -26,18 +26,30 @@ Syncobj::~Syncobj() {
 }
 
 Result<void> Syncobj::wait(std::uint64_t point, std::optional<std::chrono::nanoseconds> timeout) const {
+    return wait(point, timeout, 0);
+}
+
+Result<void> Syncobj::wait_for_submit(std::uint64_t point,
+                                      std::optional<std::chrono::nanoseconds> timeout) const {
+    return wait(point, timeout, DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT);
+}
+
+Result<void> Syncobj::wait(std::uint64_t point, std::optional<std::chrono::nanoseconds> timeout,
+                           std::uint32_t flags) const {
     std::int64_t deadline = INT64_MAX;
     if (timeout) deadline = static_cast<std::int64_t>(base::monotonic_ns()) + timeout->count();
     const auto handles = reinterpret_cast<std::uint64_t>(&handle_);
     const std::string what = fmt::format("waiting for point {} of syncobj {}", point, handle_);
     if (point == 0) {
-        uapi::drm_syncobj_wait wait{.handles = handles, .timeout_nsec = deadline, .count_handles = 1};
+        uapi::drm_syncobj_wait wait{
+            .handles = handles, .timeout_nsec = deadline, .count_handles = 1, .flags = flags};
         return client::request(*connection_, DRM_IOCTL_SYNCOBJ_WAIT, &wait, what);
     }
     uapi::drm_syncobj_timeline_wait wait{.handles = handles,
                                          .points = reinterpret_cast<std::uint64_t>(&point),
                                          .timeout_nsec = deadline,
-                                         .count_handles = 1};
+                                         .count_handles = 1,
+                                         .flags = flags};
     return client::request(*connection_, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &wait, what);
 }
 
