@@ -24,6 +24,7 @@ struct Player {
     std::vector<UserGroup*> user_groups;
     std::vector<KernelGroup*> kernel_groups;
     std::vector<std::uint32_t> syncobjs;
+    std::vector<std::uint32_t> xgs_queues;
     std::vector<std::shared_ptr<TestCall>> calls;
 };
 
@@ -118,19 +119,56 @@ class Chaos {
         std::vector<JobSpec> jobs(1 + pick(40));
         for (JobSpec& job : jobs) {
             if (pick(8) != 0) job.stream = streams_of(player);
-            for (unsigned i = pick(3); i > 0; --i)
-                if (const auto* const syncobj = any(player.syncobjs))
-                    job.syncs.push_back(pick(2) == 0 ? wait_op(*syncobj) : signal_op(*syncobj));
+            job.syncs = syncs(player);
         }
-        if ((*group)->submit(jobs) != 0) return;
+        if ((*group)->submit(jobs) == 0) remember_fences(player);
+    }
+    std::vector<drm_panthor_sync_op> syncs(Player& player) {
+        std::vector<drm_panthor_sync_op> ops;
+        for (unsigned i = pick(3); i > 0; --i)
+            if (const auto* const syncobj = any(player.syncobjs))
+                ops.push_back(pick(2) == 0 ? wait_op(*syncobj) : signal_op(*syncobj));
+        return ops;
+    }
+    /// Whatever can be seen is a promise.
+    void remember_fences(Player& player) {
         for (const std::uint32_t syncobj : player.syncobjs)
             if (auto fence = player.client->fence(syncobj)) fences_.push_back(std::move(fence));
+    }
+    void use_xgs(Player& player) {
+        Client& client = *player.client;
+        if (pick(4) == 0) {
+            drm_panthor_xgs_queue_create create{.vm_id = client.vm(), .eventfd_sync_update = -1};
+            if (client.ioctl(DRM_IOCTL_PANTHOR_XGS_QUEUE_CREATE, create) == 0)
+                player.xgs_queues.push_back(create.handle);
+            return;
+        }
+        const std::uint32_t* const queue = any(player.xgs_queues);
+        if (queue == nullptr) return;
+        if (pick(8) == 0) {
+            drm_panthor_xgs_queue_destroy destroy{.handle = *queue};
+            client.ioctl(DRM_IOCTL_PANTHOR_XGS_QUEUE_DESTROY, destroy);
+            return;
+        }
+        std::vector<drm_panthor_xgs_op> ops(pick(4));
+        for (drm_panthor_xgs_op& op : ops)
+            op = {.addr = player.memories.empty() ? 0x5000 : any(player.memories)->va,
+                  .value = pick(6),
+                  .op = static_cast<std::uint8_t>(pick(4)),
+                  .format = static_cast<std::uint8_t>(pick(2)),
+                  .flags = 0};
+        const auto ops_of_syncs = syncs(player);
+        drm_panthor_xgs_queue_submit submit{
+            .handle = *queue, .flags = pick(8), .ops = obj_array(ops), .syncs = obj_array(ops_of_syncs)};
+        if (client.ioctl(DRM_IOCTL_PANTHOR_XGS_QUEUE_SUBMIT, submit) == 0) remember_fences(player);
+        drm_panthor_sync_update update{};
+        if (pick(2) == 0) client.ioctl(DRM_IOCTL_PANTHOR_SYNC_UPDATE, update);
     }
     Stream streams_of(Player& player) { return player.client->stream(program(player)); }
 
     void act(Player& player) {
         Client& client = *player.client;
-        switch (pick(12)) {
+        switch (pick(14)) {
             case 0: player.memories.push_back(client.memory()); break;
             case 1:
                 if (player.user_groups.size() < 8)
@@ -170,6 +208,7 @@ class Chaos {
                     player.calls.push_back(
                         client.bind(client.vm(), {Client::map_op(memory->handle, memory->va, kPage)}));
                 break;
+            default: use_xgs(player);
         }
     }
 

@@ -40,6 +40,16 @@ std::string text(std::uint32_t request, T& args, Answer answer, bool succeeded =
 
 constexpr auto kNothing = [] {};
 
+TEST(RequestText, ShowsTheOperationsOfAnXgsQueue) {
+    drm_panthor_xgs_op op{
+        .addr = 0x1000, .value = 7, .op = DRM_PANTHOR_XGS_OP_WAIT_GT, .format = 1, .flags = 1};
+    drm_panthor_xgs_queue_submit submit{.handle = 3, .flags = DRM_PANTHOR_XGS_QUEUE_SUBMIT_BOUNDED};
+    submit.ops = {.stride = sizeof op, .count = 1, .array = address(&op)};
+    EXPECT_EQ(text(DRM_IOCTL_PANTHOR_XGS_QUEUE_SUBMIT, submit, kNothing),
+              "PANTHOR_XGS_QUEUE_SUBMIT {handle=3, flags=0x4, ops=[{addr=0x1000, value=7, op=1, format=1, "
+              "flags=0x1}], syncs=[]}");
+}
+
 TEST(RequestText, NamesFieldsByKindAndShowsWhatCameBack) {
     std::array<std::uint32_t, 2> handles{1, 2};
     drm_syncobj_wait wait{};
