@@ -276,7 +276,7 @@ TEST_F(Xgs, OperationsWaitForFencesFirst) {
     EXPECT_EQ(memory.u64(kOut), 1u);
 }
 
-TEST_F(Xgs, BySilenceASignalIsPublishedLate) {
+TEST_F(Xgs, ByDefaultASignalIsPublishedLate) {
     const std::uint32_t binary = client.syncobj(true);
     const std::uint32_t timeline = client.syncobj();
     const drm::FencePtr before = client.fence(binary);
@@ -424,6 +424,7 @@ TEST_F(Xgs, AWaitFailsWhenItsAddressIsUnmapped) {
     const std::uint32_t out = client.syncobj();
     ASSERT_EQ(submit(queue(), {wait_gt(at(kGate), 0)}, {signal_op(out)}), 0);
     EXPECT_EQ(client.unmap(memory)->answer(), 0);
+    ASSERT_TRUE(client.has_fence(out));
     EXPECT_EQ(client.fence_status(out), -EINVAL);
 }
 

@@ -55,7 +55,6 @@ XgsQueue::XgsQueue(Device& device, std::shared_ptr<Vm> vm, base::Fd updates)
       next_slice_(device.timers(), [this] { wake(); }) {}
 
 XgsQueue::~XgsQueue() {
-    wait_.reset();
     while (!jobs_.empty()) {
         jobs_.front().job->error_ = Errno::cancelled;
         finish();
