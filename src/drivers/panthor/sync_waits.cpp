@@ -40,7 +40,7 @@ void SyncWaits::add(SyncWait& wait) {
     settle(wait);
 }
 
-void SyncWaits::recheck() {
+void SyncWaits::advance() {
     base::full_fence();
     for (auto wait = waits_.begin(); wait != waits_.end();) settle(*wait++);
     if (!waits_.empty() || !listening_) return;

@@ -67,7 +67,7 @@ class SyncWait
     SyncCondition condition_;
 };
 
-class SyncWaits {
+class SyncWaits final : private Work {
   public:
     struct Hooks {
         std::function<void(bool)>
@@ -79,12 +79,14 @@ class SyncWaits {
     /// Wakes the waiter once memory satisfies the wait or is no longer mapped, which may be at once. Dropping
     /// the wait ends it.
     void add(SyncWait& wait);
-    /// Memory may have changed.
-    void recheck();
+    /// Memory may have changed: looks at all waits before the driver's current entry ends, however often it
+    /// is told so.
+    void recheck() { hooks_.wake(*this); }
 
     [[nodiscard]] bool empty() const { return waits_.empty(); }
 
   private:
+    void advance() override;
     /// Ends the wait if memory says so.
     void settle(SyncWait& wait);
 
