@@ -5,6 +5,7 @@
 #include "base/atomic.hpp"
 #include "base/check.hpp"
 #include "base/futex.hpp"
+#include "base/signalling.hpp"
 #include "base/sync_object.hpp"
 #include "belfry/uapi/csf_exceptions.hpp"
 #include "belfry/uapi/user_queue.h"
@@ -83,6 +84,7 @@ void XgsQueue::push(std::unique_ptr<XgsJob> job, std::size_t load) {
 }
 
 void XgsQueue::advance() {
+    const base::SignallingPath path;
     slice_left_ = kSliceOps;
     auto progress = Progress::done;
     while (!jobs_.empty() && progress == Progress::done) {
@@ -121,13 +123,12 @@ void XgsQueue::begin(XgsJob& job) {
 
 /// False: not satisfied, and the queue is woken when that may have changed.
 bool XgsQueue::do_wait(XgsJob& job, const drm_panthor_xgs_op& op) {
-    using Until = SyncCondition::Until;
     wait_.emplace(*this,
                   SyncCondition{
                       .vm = vm_,
                       .address = op.addr,
                       .value = op.value,
-                      .until = op.op == DRM_PANTHOR_XGS_OP_WAIT_GT ? Until::greater : Until::less_or_equal,
+                      .until = op.op == DRM_PANTHOR_XGS_OP_WAIT_GT ? csf::Condition::gt : csf::Condition::le,
                       .wide = is_wide(op),
                   });
     switch (wait_->look()) {
