@@ -277,6 +277,7 @@ int run_bench(const CommonOptions& common) {
     const Figure spin = spin_ping_pong();
     const Figure futex = futex_ping_pong();
     const auto nop = uring_nop();
+    const Figure one_message = message();
     step("requests");
     const Figure request = request_round_trip(bench);
     const Figure cost = request_cost(bench);
@@ -309,8 +310,10 @@ int run_bench(const CommonOptions& common) {
 
     if (common.json) {
         nlohmann::ordered_json json;
-        json["limits"] = {
-            {"spin_ns", json_of(spin)}, {"futex_ns", json_of(futex)}, {"request_ns", json_of(request)}};
+        json["limits"] = {{"spin_ns", json_of(spin)},
+                          {"futex_ns", json_of(futex)},
+                          {"message_ns", json_of(one_message)},
+                          {"request_ns", json_of(request)}};
         json["limits"]["uring_nop_ns"] = nop ? json_of(*nop) : nlohmann::ordered_json(nullptr);
         json["user"] = {{"spin_ns", json_of(seen)},
                         {"spin_among_1000_idle_ns", json_of(seen_among_idle)},
@@ -334,6 +337,7 @@ int run_bench(const CommonOptions& common) {
     fmt::print("limits of this machine\n");
     print_row("spinning ping-pong, two processes", spin, "");
     print_row("futex ping-pong, two processes", futex, "");
+    print_row("a message over a socket, one thread", one_message, "");
     print_row("request to belfryd and back (IPC)", request, times(request, futex, "futex"));
     if (nop)
         print_row("io_uring no-op, batch of 32", *nop, "");
@@ -350,7 +354,7 @@ int run_bench(const CommonOptions& common) {
     fmt::print("scheduler\n");
     print_row("suspend to slot free, a mean of a few", suspend, "");
     fmt::print("belfryd\n");
-    print_row("its time for a request, of 1,000,000", cost, "");
+    print_row("its time for a request, of 1,000,000", cost, times(cost, one_message, "message"));
     fmt::print("interpreter\n");
     print_row("a simple instruction", instruction,
               fmt::format("{:.0f} million/s", 1e3 / instruction.median_ns));

@@ -1,6 +1,8 @@
 #include "cli/limits.hpp"
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -11,10 +13,12 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/atomic.hpp"
+#include "base/fd.hpp"
 #include "base/futex.hpp"
 
 namespace belfry::cli {
@@ -197,6 +201,27 @@ Figure futex_ping_pong() {
                      [](const std::uint32_t& word, std::uint32_t value, const auto& patience_over) {
                          sleep_until(word, value, patience_over);
                      });
+}
+
+Figure message() {
+    constexpr std::uint32_t kRounds = 20'000;
+    constexpr std::size_t kBytes = 64;  // as a small request has
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        throw std::system_error(errno, std::system_category(), "socketpair");
+    const base::Fd from(ends[0]);
+    const base::Fd to(ends[1]);
+    std::array<std::byte, kBytes> bytes{};
+    Samples samples;
+    samples.reserve(kRounds);
+    for (std::uint32_t i = 0; i < kRounds; ++i) {
+        const Stopwatch watch;
+        if (::send(from.get(), bytes.data(), kBytes, 0) != kBytes ||
+            ::recv(to.get(), bytes.data(), kBytes, 0) != kBytes)
+            throw std::system_error(errno, std::system_category(), "socketpair");
+        samples.add(watch.elapsed_ns());
+    }
+    return samples.figure();
 }
 
 std::expected<Figure, std::string> uring_nop() {

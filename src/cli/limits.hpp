@@ -20,6 +20,10 @@ Figure spin_ping_pong();
 /// blocking wait for another process can cost.
 Figure futex_ping_pong();
 
+/// A message sent over a socket pair and received again, in one thread: the least that two system calls for a
+/// message can cost.
+Figure message();
+
 /// One io_uring no-op out of a batch of 32 that is submitted and reaped by one system call: the least that a
 /// submission through io_uring can cost. Says why not where io_uring is forbidden.
 std::expected<Figure, std::string> uring_nop();

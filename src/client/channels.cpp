@@ -34,7 +34,7 @@ struct FileIdentity {
 /// waking us would be the greater part of what a request costs the driver.
 constexpr std::uint64_t kSpinNs = 30'000;
 /// Between two looks, which hold up whoever sends.
-constexpr std::uint64_t kSpinPauseNs = 500;
+constexpr std::uint64_t kSpinPauseNs = 2000;
 
 bool has_several_cpus() {
     // Constant-initialised: no lock, which a fork could leave behind taken. relaxed: all find the same
