@@ -39,13 +39,19 @@ std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uin
     constexpr unsigned kAddress = csf::kRegisters - 4;  // d92
     constexpr unsigned kValue = csf::kRegisters - 2;    // r94, d94
     constexpr unsigned kAllSlots = (1U << csf::kSlots) - 1;
+    // No instruction can hold a larger one. Nor does the kernel refuse it: what it writes then is not a
+    // MOVE48, and faults or does worse to its program. This always faults.
+    constexpr std::uint64_t kAddressesEnd = 1ULL << 48;
+    constexpr std::uint64_t kNoInstruction = ~0ULL;
     return {
         encode<Op::move32>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{stream.latest_flush}),
         encode<Op::flush_cache2>(Operand<Arg::l2_mode>{csf::FlushMode::clean_invalidate},
                                  Operand<Arg::lsc_mode>{csf::FlushMode::clean_invalidate},
                                  Operand<Arg::other_mode>{csf::FlushMode::invalidate},
                                  Operand<Arg::flush_id>{kValue}),
-        encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{stream.address}),
+        stream.address < kAddressesEnd
+            ? encode<Op::move48>(Operand<Arg::dst>{kAddress}, Operand<Arg::immediate>{stream.address})
+            : kNoInstruction,
         encode<Op::move32>(Operand<Arg::dst>{kValue}, Operand<Arg::immediate>{stream.bytes}),
         encode<Op::wait>(Operand<Arg::wait>{1}),
         encode<Op::call>(Operand<Arg::address>{kAddress}, Operand<Arg::length>{kValue}),
