@@ -320,7 +320,7 @@ class SyncobjEventfd {
         : table_(table),
           eventfd_(std::move(eventfd)),
           available_(available),
-          waiter_(point, [this](FencePtr fence) { submitted(std::move(fence)); }),
+          waiter_(point, [this](const FencePtr& fence) { submitted(fence); }),
           signalled_([this] { ring(); }) {}
     SyncobjEventfd(const SyncobjEventfd&) = delete;
     SyncobjEventfd& operator=(const SyncobjEventfd&) = delete;
@@ -334,7 +334,7 @@ class SyncobjEventfd {
         SyncobjEventfd& entry = table.eventfds_.emplace_back(table, std::move(eventfd), point, available);
         entry.self_ = std::prev(table.eventfds_.end());
         if (fence)
-            entry.submitted(std::move(*fence));
+            entry.submitted(*fence);
         else
             syncobj.add_observer(entry.waiter_);
         return {};
