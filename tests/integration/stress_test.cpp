@@ -48,7 +48,7 @@ constexpr auto kTimeline = static_cast<std::uint32_t>(uapi::DRM_PANTHOR_SYNC_OP_
 
 std::uint64_t jobs_of_a_group() {
     const char* const times = std::getenv("BELFRY_STRESS");
-    return 100 * std::max(1, times != nullptr ? std::atoi(times) : 1);
+    return 100U * static_cast<unsigned>(std::max(1, times != nullptr ? std::atoi(times) : 1));
 }
 
 enum class Mode : std::uint32_t { kernel, user };

@@ -194,7 +194,9 @@ class Schedule {
         say("cpu");
         base::store(program.page.sync(sync_offset(kCpuSync)).value, ++program.cpu_value, base::kSeqCst);
         for (SimGroup& group : program.groups)
-            if (group.waits_for_cpu) EXPECT_EQ(group.user->kick(), 0);
+            if (group.waits_for_cpu) {
+                EXPECT_EQ(group.user->kick(), 0);
+            }
     }
 
     void act(std::unique_ptr<Program>& program) {
@@ -206,7 +208,9 @@ class Schedule {
         switch (pick(8)) {
             case 0: update_by_cpu(*program); break;
             case 1:
-                if (group.user != nullptr) EXPECT_EQ(group.user->kick(pick(4)), 0);
+                if (group.user != nullptr) {
+                    EXPECT_EQ(group.user->kick(pick(4)), 0);
+                }
                 break;
             case 2:
                 if (pick(20) == 0) close(program);

@@ -80,7 +80,7 @@ TEST_F(Core, GetCapKnowsFourCapabilities) {
         EXPECT_EQ(client.ioctl(DRM_IOCTL_GET_CAP, args), 0);
         EXPECT_EQ(args.value, value) << capability;
     }
-    for (const std::uint64_t capability : {0x0, 0x1, 0x7, 0x10, 0x15, 0x1000}) {
+    for (const std::uint64_t capability : {0x0U, 0x1U, 0x7U, 0x10U, 0x15U, 0x1000U}) {
         drm_get_cap args{.capability = capability, .value = 7};
         EXPECT_EQ(client.ioctl(DRM_IOCTL_GET_CAP, args), EOPNOTSUPP);
         EXPECT_EQ(args.value, 0u) << capability;

@@ -455,13 +455,13 @@ TEST_F(Submit, ARecoverableFaultMarksItsOwnJobIfTheDriverHearsOfItAtOnce) {
 
 TEST_F(Submit, AStreamBeyondAllAddressesFaultsAndTheNextGroupRuns) {
     for (const unsigned bit : {48U, 55U, 56U, 63U}) {
-        KernelGroup& group = client.kernel_group();
+        KernelGroup& faulty = client.kernel_group();
         const std::uint32_t end = client.syncobj();
         ASSERT_EQ(
-            group.submit({{.stream = Stream{.va = 1ULL << bit, .bytes = 8}, .syncs = {signal_op(end)}}}), 0);
+            faulty.submit({{.stream = Stream{.va = 1ULL << bit, .bytes = 8}, .syncs = {signal_op(end)}}}), 0);
         rig.run_until_idle();
         EXPECT_EQ(client.fence_status(end), -EINVAL) << bit;
-        EXPECT_EQ(group.state().state, DRM_PANTHOR_GROUP_STATE_FATAL_FAULT);
+        EXPECT_EQ(faulty.state().state, DRM_PANTHOR_GROUP_STATE_FATAL_FAULT);
     }
     const std::uint32_t end = client.syncobj();
     ASSERT_EQ(client.kernel_group().submit({{.stream = one(), .syncs = {signal_op(end)}}}), 0);
