@@ -312,6 +312,43 @@ struct drm_panthor_sync_update {
 };
 BELFRY_UAPI_ASSERT_SIZE(drm_panthor_sync_update, 8);
 
+/* panthor's entries of the submit ring (submit_ring.h): what their payload holds. */
+enum belfry_panthor_submit_opcode {
+    BELFRY_PANTHOR_SUBMIT_JOB = 0x40,     /* belfry_panthor_submit_job: GROUP_SUBMIT of one job */
+    BELFRY_PANTHOR_SUBMIT_VM_BIND = 0x41, /* belfry_panthor_submit_vm_bind: VM_BIND, in the background */
+    BELFRY_PANTHOR_SUBMIT_XGS = 0x42,     /* belfry_panthor_submit_xgs: XGS_QUEUE_SUBMIT */
+};
+
+/* The fields are those of drm_panthor_group_submit and drm_panthor_queue_submit. */
+struct belfry_panthor_submit_job {
+    uint32_t group_handle;
+    uint32_t queue_index;
+    uint64_t stream_addr;
+    uint32_t stream_size;
+    uint32_t latest_flush;
+};
+BELFRY_UAPI_ASSERT_SIZE(belfry_panthor_submit_job, 24);
+
+/* Operations behind one that fails are not done. */
+struct belfry_panthor_submit_vm_bind {
+    uint32_t vm_id;
+    uint32_t op_count;   /* 1 ... */
+    uint32_t ops_offset; /* drm_panthor_vm_bind_op[op_count] without syncs: bytes from the arena's start */
+    uint32_t pad;
+    uint64_t pad1;
+};
+BELFRY_UAPI_ASSERT_SIZE(belfry_panthor_submit_vm_bind, 24);
+
+/* The fields are those of drm_panthor_xgs_queue_submit. */
+struct belfry_panthor_submit_xgs {
+    uint32_t handle;
+    uint32_t flags; /* enum drm_panthor_xgs_queue_submit_flags */
+    uint32_t op_count;
+    uint32_t ops_offset; /* drm_panthor_xgs_op[op_count]: bytes from the arena's start */
+    uint64_t pad;
+};
+BELFRY_UAPI_ASSERT_SIZE(belfry_panthor_submit_xgs, 24);
+
 enum belfry_fault_flags {
     BELFRY_FAULT_VALID = 1 << 0, /* 0: nothing has happened to this group */
     BELFRY_FAULT_QUEUE = 1 << 1, /* `queue`, `cmd_ptr` and `instruction` are known */
