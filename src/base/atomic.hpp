@@ -47,6 +47,17 @@ T fetch_and(T& word, std::type_identity_t<T> value, std::memory_order order) {
     return std::atomic_ref(word).fetch_and(value, order);
 }
 
+/// Has the CPU fetch the line of `word` as one that it will write: whoever looks first and then takes has it
+/// moved once, and not read first and claimed after.
+template <typename T>
+void prefetch_for_write(const T& word) {
+#if defined(__x86_64__)
+    asm volatile("prefetchw %0" : : "m"(word));  // GCC's builtin asks for a line to read, unless -mprfchw
+#else
+    __builtin_prefetch(&word, 1);
+#endif
+}
+
 /// The half of a 64-bit word that a futex can sleep on. Little-endian, so it lies first.
 inline std::uint32_t& low_word(std::uint64_t& word) {
     return *static_cast<std::uint32_t*>(static_cast<void*>(&word));

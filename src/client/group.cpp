@@ -142,6 +142,7 @@ Result<void> Queue::Impl::ring_doorbell() {
     // Dekker with whoever takes the group off its slot: INSERT is stored, fence, ACTIVE is read; there ACTIVE
     // is cleared, fence, INSERT is read. One of the two sees the other
     // (facts/firmware-and-scheduling.md 7.1).
+    __builtin_prefetch(&output());  // the GPU has written EXTRACT there: fetched while the fence waits
     base::full_fence();
     if (base::load(output().active, kRelaxed) == 0) {
         ++kicks;

@@ -134,6 +134,10 @@ bool Firmware::user_doorbell(std::uint32_t id) {
     return found;
 }
 
+void Firmware::prefetch(std::uint32_t id) const {
+    for (const auto& slot : slots_) slot->prefetch(id);
+}
+
 void Firmware::address_space_changed(std::uint32_t number) {
     for (const auto& slot : slots_) slot->address_space_changed(number);
 }

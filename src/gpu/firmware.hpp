@@ -70,6 +70,9 @@ class Firmware {
     void driver_doorbell();
     /// Looks at every stream that is configured with this doorbell. True if one has something to run.
     bool user_doorbell(std::uint32_t id);
+    /// Has the CPU fetch what user_doorbell() and the slice after it will read, all at once: another CPU
+    /// wrote each line of it, and one after the other is what most of a round trip would be.
+    void prefetch(std::uint32_t id) const;
     void address_space_changed(std::uint32_t number);
     void address_space_disabled(std::uint32_t number);
 

@@ -162,10 +162,12 @@ bool Gpu::poll_doorbells() {
     for (std::uint32_t left = bound_doorbells_; left != 0; left &= left - 1) {
         const auto id = static_cast<unsigned>(std::countr_zero(left));
         std::uint32_t& doorbell = pages_[id]->doorbell;
+        base::prefetch_for_write(doorbell);
         if (base::load(doorbell, kRelaxed) == 0) continue;
-        // Consumed, then looked: a ring that comes after the exchange is seen next time (A3).
-        base::exchange(doorbell, 0, kSeqCst);
-        base::full_fence();
+        firmware_.prefetch(id);
+        // Consumed, then looked (A3): what was published before the ring that this takes is seen, and a ring
+        // that comes later is found the next time.
+        base::exchange(doorbell, 0, kAcquire);
         firmware_.user_doorbell(id);
         rung = true;
     }

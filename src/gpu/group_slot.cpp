@@ -237,6 +237,12 @@ bool GroupSlot::user_doorbell(std::uint32_t id) {
     return runnable_ != 0;
 }
 
+void GroupSlot::prefetch(std::uint32_t id) const {
+    for_each_bit(started_, [this, id](unsigned i) {
+        if (doorbell_ids_[i] == id) streams_[i].prefetch();
+    });
+}
+
 bool GroupSlot::wake_waiting(const std::byte* host) {
     bool woke = false;
     for_each_bit(waiting_, [this, host, &woke](unsigned i) {

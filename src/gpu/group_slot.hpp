@@ -25,6 +25,7 @@ class GroupSlot final : public StreamPort {
     /// Looks at the group's request word and at the streams that its doorbell word names.
     void look();
     bool user_doorbell(std::uint32_t id);
+    void prefetch(std::uint32_t id) const;
     bool wake_waiting(const std::byte* host);
     void address_space_changed(std::uint32_t number);
     void address_space_disabled(std::uint32_t number);

@@ -87,6 +87,13 @@ bool Stream::look() {
     return state_.status == StreamStatus::running;
 }
 
+void Stream::prefetch() const {
+    __builtin_prefetch(&config_.input->insert);
+    // Only where the ring's page is known anyhow; the next fetch judges it.
+    const std::uint64_t address = address_of(state_.frames[0]);
+    if (address >> kPageShift == fetch_page_) __builtin_prefetch(fetch_host_ + address % kPageBytes);
+}
+
 /// Takes the INSERT that the client has published. True if it is beyond what was known. Only called when
 /// everything before has been executed.
 bool Stream::judge_insert() {

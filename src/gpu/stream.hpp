@@ -165,6 +165,8 @@ class Stream {
 
     /// Reads INSERT again. True if there is something to run.
     bool look();
+    /// Has the CPU fetch what look() and the instructions behind it will read.
+    void prefetch() const;
     /// Makes a stream that waits for `host` (null: for anything) run again, to try its wait once more.
     /// True if it did.
     bool wake_if_waiting(const std::byte* host);
