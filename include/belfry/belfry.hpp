@@ -6,6 +6,7 @@
 #include "belfry/device.hpp"
 #include "belfry/disassembler.hpp"
 #include "belfry/error.hpp"
+#include "belfry/eventfd_waits.hpp"
 #include "belfry/group.hpp"
 #include "belfry/sync_object.hpp"
 #include "belfry/syncobj.hpp"

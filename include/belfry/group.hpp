@@ -74,8 +74,23 @@ class BELFRY_EXPORT Queue {
     /// sleeps. EOVERFLOW: more was written than begin() was asked for; nothing is published.
     [[nodiscard]] Result<void> submit(const CommandWriter& writer);
 
+    /// As submit(), without the doorbell: for one that somebody else rings, as an entry of an io_uring does
+    /// (uring.hpp). The GPU may start before it.
+    [[nodiscard]] Result<void> publish(const CommandWriter& writer);
+
     /// Rings the doorbell alone: streams of the group that wait for a sync object look at it again.
     [[nodiscard]] Result<void> ring();
+
+    /// What rings the doorbell by other means than ring(): a store of 1 to `word`, then, because the GPU may
+    /// sleep, a write of 8 bytes to `wake_up`. Reaches the group while it has a slot, so ring_off_slot()
+    /// belongs behind it. Valid as long as the queue; not to be closed.
+    struct Doorbell {
+        std::uint32_t* word;
+        int wake_up;
+    };
+    [[nodiscard]] Doorbell doorbell() const;
+    /// After a store to the doorbell: makes the request that gets the group a slot, if it has none.
+    [[nodiscard]] Result<void> ring_off_slot();
 
     [[nodiscard]] std::uint32_t ring_bytes() const;
     /// Bytes published and bytes done since the group exists. What is done may have work in flight still.

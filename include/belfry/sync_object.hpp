@@ -29,6 +29,13 @@ struct WaitStats {
     std::uint64_t wake_ups = 0;  ///< times it was woken
 };
 
+/// What whoever waits for a value sleeps on: a futex that processes share.
+struct FutexWait {
+    const std::uint32_t* word;  ///< the low half of the value
+    std::uint32_t expected;     ///< to sleep only while the word holds this
+    std::uint32_t bitset;       ///< the wakes that are meant
+};
+
 /// A view: copies refer to the same object. The buffer must outlive it.
 class BELFRY_EXPORT SyncObject {
   public:
@@ -51,6 +58,15 @@ class BELFRY_EXPORT SyncObject {
     /// that reach or pass the target (exactly so while targets lie within 32 of each other). ETIMEDOUT. The
     /// value must only rise. Knows nothing of groups: see Group::wait() for a wait that ends with its group.
     [[nodiscard]] Result<std::uint64_t> wait(std::uint64_t target, const WaitOptions& options = {}) const;
+
+    /// The two halves of a wait that sleeps by other means than wait(), as an entry of an io_uring does
+    /// (uring.hpp). begin_wait() counts a waiter in, so that updates wake it, then looks: nothing if `target`
+    /// has been reached, and then nobody is counted. A sleeper that wakes, or does not fall asleep because
+    /// the word differs, looks at value(): targets a multiple of 32 apart share their wakes. end_wait() takes
+    /// the count back, once for each begin_wait() that returned something, however the sleep has ended; one
+    /// that is forgotten costs updates a system call each, and nothing else.
+    [[nodiscard]] std::optional<FutexWait> begin_wait(std::uint64_t target) const;
+    void end_wait() const;
 
     /// Of the calling thread, for all objects.
     static WaitStats stats();

@@ -114,6 +114,8 @@ struct Queue::Impl {
         return ring_bytes - (insert - extract_known) >= bytes;
     }
     bool wait_for_room(std::uint64_t bytes, std::uint64_t deadline_ns);
+    [[nodiscard]] bool on_slot() const;
+    Result<void> kick();
     Result<void> ring_doorbell();
 };
 
@@ -138,18 +140,24 @@ bool Queue::Impl::wait_for_room(std::uint64_t bytes, std::uint64_t deadline_ns) 
     return has_room(bytes);
 }
 
-Result<void> Queue::Impl::ring_doorbell() {
+bool Queue::Impl::on_slot() const {
     // Dekker with whoever takes the group off its slot: INSERT is stored, fence, ACTIVE is read; there ACTIVE
     // is cleared, fence, INSERT is read. One of the two sees the other
     // (facts/firmware-and-scheduling.md 7.1).
     __builtin_prefetch(&output());  // the GPU has written EXTRACT there: fetched while the fence waits
     base::full_fence();
-    if (base::load(output().active, kRelaxed) == 0) {
-        ++kicks;
-        uapi::drm_panthor_group_kick kick{.handle = group->handle, .queue_mask = 1U << index};
-        return client::request(*group->connection, DRM_IOCTL_PANTHOR_GROUP_KICK, &kick,
-                               fmt::format("kicking group {}", group->handle));
-    }
+    return base::load(output().active, kRelaxed) != 0;
+}
+
+Result<void> Queue::Impl::kick() {
+    ++kicks;
+    uapi::drm_panthor_group_kick kick{.handle = group->handle, .queue_mask = 1U << index};
+    return client::request(*group->connection, DRM_IOCTL_PANTHOR_GROUP_KICK, &kick,
+                           fmt::format("kicking group {}", group->handle));
+}
+
+Result<void> Queue::Impl::ring_doorbell() {
+    if (!on_slot()) return kick();
     auto& page = group->page();
     base::store(page.doorbell, 1, kRelease);
     // And with a GPU that goes to sleep: it sets need_wakeup, fences, and takes the doorbell once more.
@@ -192,7 +200,7 @@ Result<CommandWriter> Queue::begin(std::size_t words, std::optional<std::chrono:
                                      impl_->ring_bytes)});
 }
 
-Result<void> Queue::submit(const CommandWriter& writer) {
+Result<void> Queue::publish(const CommandWriter& writer) {
     if (writer.overflowed())
         return std::unexpected(Error{
             .code = EOVERFLOW,
@@ -206,10 +214,25 @@ Result<void> Queue::submit(const CommandWriter& writer) {
     impl_->insert += padded;
     // Release: the instructions before the counter that publishes them (A1).
     base::store(impl_->input().insert, impl_->insert, kRelease);
+    return {};
+}
+
+Result<void> Queue::submit(const CommandWriter& writer) {
+    if (const auto published = publish(writer); !published) return published;
     return impl_->ring_doorbell();
 }
 
 Result<void> Queue::ring() { return impl_->ring_doorbell(); }
+
+Queue::Doorbell Queue::doorbell() const {
+    return {.word = &impl_->group->page().doorbell, .wake_up = impl_->group->doorbell_eventfd.get()};
+}
+
+Result<void> Queue::ring_off_slot() {
+    if (impl_->on_slot()) return {};
+    return impl_->kick();
+}
+
 std::uint32_t Queue::ring_bytes() const { return impl_->ring_bytes; }
 std::uint64_t Queue::inserted() const { return impl_->insert; }
 std::uint64_t Queue::extracted() const { return base::load(impl_->output().extract, kAcquire); }

@@ -21,6 +21,15 @@ uapi::belfry_sync_object64& object_at(void* memory) {
 
 std::uint32_t bit_of(std::uint64_t target) { return 1U << (target % 32); }
 
+/// Counted in first, looked at second: an update that a look after this misses sees the count (facts/
+/// firmware-and-scheduling.md 7, F2). A waiter that dies leaves the count too high, which costs wake calls
+/// and nothing else.
+void count_in(uapi::belfry_sync_object64& object) {
+    base::fetch_add(object.waiters, 1, base::kSeqCst);
+    base::full_fence();
+}
+void count_out(uapi::belfry_sync_object64& object) { base::fetch_add(object.waiters, ~0U, base::kSeqCst); }
+
 }  // namespace
 
 namespace client {
@@ -47,11 +56,7 @@ std::optional<std::uint64_t> spin_for(const uapi::belfry_sync_object64& object, 
 
 std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::uint64_t target,
                                        std::uint64_t deadline_ns) {
-    // Counted in first, looked at second: an update that this look misses sees the count (facts/
-    // firmware-and-scheduling.md 7, F2). A waiter that dies here leaves the count too high, which costs wake
-    // calls and nothing else.
-    base::fetch_add(object.waiters, 1, base::kSeqCst);
-    base::full_fence();
+    count_in(object);
     std::optional<std::uint64_t> found;
     for (;;) {
         const std::uint64_t value = base::load(object.value, base::kSeqCst);
@@ -67,7 +72,7 @@ std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::
         else if (slept.error() == base::Errno::timed_out)
             break;
     }
-    base::fetch_add(object.waiters, ~0U, base::kSeqCst);
+    count_out(object);
     return found ? found : look(object, target);
 }
 
@@ -102,6 +107,20 @@ Result<std::uint64_t> SyncObject::wait(std::uint64_t target, const WaitOptions& 
     if (const auto value = client::sleep_for(object, target, deadline)) return *value;
     return std::unexpected(client::wait_timed_out(object, target));
 }
+
+std::optional<FutexWait> SyncObject::begin_wait(std::uint64_t target) const {
+    auto& object = object_at(object_);
+    count_in(object);
+    const std::uint64_t value = base::load(object.value, base::kSeqCst);
+    if (value < target)
+        return FutexWait{.word = &base::low_word(object.value),
+                         .expected = static_cast<std::uint32_t>(value),
+                         .bitset = bit_of(target)};
+    count_out(object);
+    return std::nullopt;
+}
+
+void SyncObject::end_wait() const { count_out(object_at(object_)); }
 
 WaitStats SyncObject::stats() { return thread_stats; }
 

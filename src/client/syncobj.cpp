@@ -53,6 +53,13 @@ Result<void> Syncobj::wait(std::uint64_t point, std::optional<std::chrono::nanos
     return client::request(*connection_, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &wait, what);
 }
 
+Result<void> Syncobj::ring_eventfd(int eventfd, std::uint64_t point) const {
+    uapi::drm_syncobj_eventfd args{.handle = handle_, .point = point, .fd = eventfd};
+    return client::request(
+        *connection_, DRM_IOCTL_SYNCOBJ_EVENTFD, &args,
+        fmt::format("having eventfd {} rung by point {} of syncobj {}", eventfd, point, handle_));
+}
+
 Result<void> Syncobj::signal(std::uint64_t point) const {
     const auto handles = reinterpret_cast<std::uint64_t>(&handle_);
     const std::string what = fmt::format("signalling point {} of syncobj {}", point, handle_);
