@@ -1,77 +1,38 @@
 #include "sim/schedule.hpp"
 
 #include <algorithm>
-#include <cstdio>
-#include <deque>
-#include <memory>
-#include <random>
-#include <string>
-#include <vector>
+#include <list>
 
-#include "unit/panthor_rig.hpp"
+#include "sim/program.hpp"
 
 namespace belfry::panthor::sim {
 namespace {
 
 constexpr unsigned kStepsMax = 160;
-constexpr unsigned kJobsMax = 12;  // of a group in a schedule
-constexpr unsigned kGroupsOfProgram = 3;
-constexpr std::uint64_t kStreamBytes = 256;  // of a kernel-mode job
-constexpr Reg kCountRegister = r(20);
+constexpr unsigned kProgramsMax = 2;
 
-/// In a program's page: a sync object for each group and one for its CPU, then a result for each job.
-constexpr std::uint64_t sync_offset(unsigned group) { return group * sizeof(belfry_sync_object64); }
-constexpr unsigned kCpuSync = kGroupsOfProgram;
-constexpr std::uint64_t result_offset(unsigned group, unsigned job) {
-    return 256 + (group * kJobsMax + job % kJobsMax) * sizeof(std::uint32_t);
-}
-
-enum class Kind { sound, endless, faulty };
-/// What a program does next to tell of a user-mode job.
-enum class Telling { nothing, publish, look, ring, kick };
-
-struct SimGroup {
-    unsigned index = 0;
-    Kind kind = Kind::sound;
-    UserGroup* user = nullptr;
-    KernelGroup* kernel = nullptr;
-    Memory streams;  // kernel mode
-    unsigned jobs = 0;
-    unsigned first = 0;  // of this schedule
-    Telling telling = Telling::nothing;
-    bool waits_for_cpu = false;
-    std::vector<std::uint32_t> fences;  // a syncobj for each kernel-mode job
-};
-
-struct Program {
-    Client* client = nullptr;
-    Memory page;
-    std::deque<SimGroup> groups;
-    std::uint64_t cpu_value = 0;  // of its CPU's sync object
-    std::uint64_t cpu_wanted = 0;
-};
-
-class Schedule {
+class Run {
   public:
-    Schedule(std::uint64_t seed, bool trace)
-        : random_(seed),
-          trace_(trace),
-          rig_({.group_slots = 1 + pick(2), .streams_per_group = 1, .slice_instructions = 8U << pick(8)}) {
-        const unsigned programs = 1 + pick(2);
-        for (unsigned i = 0; i < programs; ++i) open();
+    Run(std::uint64_t seed, bool trace)
+        : draw_(seed, trace),
+          rig_({.group_slots = 1 + draw_.below(2),
+                .streams_per_group = 2,
+                .slice_instructions = 8U << draw_.below(5)}),
+          world_{.rig = rig_, .draw = draw_, .features = Features(draw_)} {
+        rig_.host.on_wake = [this](const std::uint32_t& word, std::uint32_t bits) {
+            for (SimProgram& program : programs_) program.woken(word, bits);
+        };
     }
 
     void run() {
-        for (unsigned leg = 0; leg < kSchedulesOfSeed; ++leg) {
-            for (auto& program : programs_)
-                for (SimGroup& group : program->groups) group.first = group.jobs;
-            for (unsigned i = 20 + pick(kStepsMax - 20); i > 0 && !programs_.empty(); --i) step();
+        for (unsigned leg = 0; leg < kSchedulesOfSeed && !testing::Test::HasFailure(); ++leg) {
+            draw_.say("schedule", leg);
+            begin();
+            for (unsigned i = 20 + draw_.below(kStepsMax - 20); i > 0; --i) step();
             settle();
-            verify();
         }
-        while (!programs_.empty()) close(programs_.front());
-        rig_.host.on_interrupt = nullptr;
-        rig_.wires.on_write = nullptr;
+        while (!programs_.empty()) close(programs_.begin());
+        stop_interleaving();
         rig_.run_until_idle();
         const auto left = rig_.info();
         EXPECT_EQ(
@@ -81,228 +42,145 @@ class Schedule {
     }
 
   private:
-    unsigned pick(std::size_t below) { return static_cast<unsigned>(random_() % below); }
-    void say(const char* what, unsigned who = 0, std::uint64_t value = 0) {
-        if (trace_) std::printf("%s %u %llu\n", what, who, static_cast<unsigned long long>(value));
-    }
+    using Programs = std::list<SimProgram>;
 
-    void open() {
-        Program& program = *programs_.emplace_back(std::make_unique<Program>());
-        program.client = &rig_.open({.may_nice = true});
-        program.page = program.client->memory();
-        const unsigned groups = 1 + pick(kGroupsOfProgram);
-        for (unsigned i = 0; i < groups; ++i) {
-            SimGroup& group = program.groups.emplace_back();
-            group.index = i;
-            const unsigned kind = pick(10);
-            group.kind = kind == 0 ? Kind::endless : kind == 1 ? Kind::faulty : Kind::sound;
-            const GroupSetup setup{.priority = static_cast<std::uint8_t>(pick(4))};
-            if (pick(2) == 0) {
-                group.user = &program.client->user_group(setup);
-            } else {
-                group.kernel = &program.client->kernel_group(setup);
-                group.streams = program.client->memory();
-            }
-            say(group.user != nullptr ? "user group, kind" : "kernel group, kind", i, kind);
-        }
+    void begin() {
+        for (SimProgram& program : programs_) program.begin();
+        world_.silenced = false;
+        silent_before_ = false;
+        while (programs_.empty() || (programs_.size() < kProgramsMax && draw_.one_in(3)))
+            programs_.emplace_back(world_);
     }
-
-    void close(std::unique_ptr<Program>& program) {
-        say("close");
-        rig_.close(*program->client);
-        std::erase(programs_, program);
+    void close(Programs::iterator program) {
+        draw_.say("close");
+        program->close();
+        programs_.erase(program);
     }
-
-    /// The words of one more job of the group.
-    panthor::Program job_of(Program& program, SimGroup& group) {
-        const unsigned job = group.jobs++;
-        const std::uint64_t page = program.page.va;
-        std::vector<std::pair<std::uint64_t, std::uint64_t>> waits;  // address, value
-        if (group.kind == Kind::sound && pick(2) == 0) {
-            const SimGroup& other = program.groups[pick(program.groups.size())];
-            if (&other != &group && other.kind == Kind::sound && other.jobs != 0)
-                waits.emplace_back(page + sync_offset(other.index), 1 + pick(other.jobs));
-        }
-        if (group.kind == Kind::sound && group.user != nullptr && pick(8) == 0) {
-            waits.emplace_back(page + sync_offset(kCpuSync), ++program.cpu_wanted);
-            group.waits_for_cpu = true;
-        }
-        const bool last = group.kind != Kind::sound && pick(3) == 0;
-        say("job", group.index, job);
-        return [=, kind = group.kind, index = group.index](W& w) {
-            for (const auto& [va, value] : waits) wait_for(w, va, value);
-            w.add_immediate32(kCountRegister, kCountRegister, 1);
-            w.move48(d(60), page + result_offset(index, job))
-                .store_multiple(kCountRegister, 1, d(60))
-                .wait(kAllSlots);
-            if (last && kind == Kind::endless) loop_for_ever(w);
-            if (last && kind == Kind::faulty) w.word(kBadWord);
-            add_one(w, page + sync_offset(index));
-        };
-    }
-
-    void submit(Program& program, SimGroup& group) {
-        if (group.jobs - group.first == kJobsMax) return;
-        if (group.user != nullptr) {
-            group.user->queue(0).write(job_of(program, group));
-            group.telling = Telling::publish;
-            return;
-        }
-        const std::uint64_t offset = group.jobs % kJobsMax * kStreamBytes;
-        W writer(std::span(&group.streams.u64(offset), kStreamBytes / sizeof(std::uint64_t)));
-        job_of(program, group)(writer);
-        JobSpec job{.stream = Stream{.va = group.streams.va + offset,
-                                     .bytes = static_cast<std::uint32_t>(writer.size_bytes())}};
-        // It waits for a fence that is older than it.
-        if (const SimGroup& other = program.groups[pick(program.groups.size())];
-            !other.fences.empty() && other.kind == Kind::sound && pick(2) == 0)
-            job.syncs.push_back(wait_op(other.fences[pick(other.fences.size())]));
-        const std::uint32_t fence = program.client->syncobj();
-        job.syncs.push_back(signal_op(fence));
-        const int submitted = group.kernel->submit({job});
-        if (submitted == 0)
-            group.fences.push_back(fence);
-        else
-            EXPECT_NE(group.kind, Kind::sound);
-    }
-
-    /// The next small step of telling of what was written; true if there is a further one.
-    bool tell(SimGroup& group) {
-        if (group.user == nullptr) return false;
-        UserQueue& queue = group.user->queue(0);
-        say("tell", group.index, static_cast<std::uint64_t>(group.telling));
-        switch (group.telling) {
-            case Telling::nothing: return false;
-            case Telling::publish:
-                queue.publish();
-                group.telling = Telling::look;
-                return true;
-            case Telling::look:
-                base::full_fence();
-                group.telling = queue.output().active != 0 ? Telling::ring : Telling::kick;
-                return true;
-            case Telling::ring: queue.ring(); break;
-            case Telling::kick: EXPECT_EQ(queue.kick(), 0); break;
-        }
-        group.telling = Telling::nothing;
-        return false;
-    }
-
-    /// The CPU's part: a value, then a kick of whoever may wait for it.
-    void update_by_cpu(Program& program) {
-        if (program.cpu_value == program.cpu_wanted) return;
-        say("cpu");
-        base::store(program.page.sync(sync_offset(kCpuSync)).value, ++program.cpu_value, base::kSeqCst);
-        for (SimGroup& group : program.groups)
-            if (group.waits_for_cpu) {
-                EXPECT_EQ(group.user->kick(), 0);
-            }
-    }
-
-    void act(std::unique_ptr<Program>& program) {
-        SimGroup& group = program->groups[pick(program->groups.size())];
-        if (group.telling != Telling::nothing) {
-            tell(group);
-            return;
-        }
-        switch (pick(8)) {
-            case 0: update_by_cpu(*program); break;
-            case 1:
-                if (group.user != nullptr) {
-                    EXPECT_EQ(group.user->kick(pick(4)), 0);
-                }
-                break;
-            case 2:
-                if (pick(20) == 0) close(program);
-                break;
-            default: submit(*program, group); break;
-        }
+    [[nodiscard]] Programs::iterator any() {
+        return std::next(programs_.begin(), draw_.below(programs_.size()));
     }
 
     void step() {
-        switch (pick(12)) {
+        switch (draw_.below(24)) {
             case 0:
             case 1:
             case 2:
-                say("gpu");
-                rig_.step_gpu(1 + pick(3));
-                break;
             case 3:
             case 4:
-                say("interrupt");
-                rig_.deliver_interrupt();
-                break;
             case 5:
-                // The driver runs in the middle of the GPU's work for a while, or the GPU in the driver's.
-                say("interleave");
-                rig_.host.on_interrupt =
-                    pick(2) == 0 ? std::function<void()>([this] { rig_.deliver_interrupt(); }) : nullptr;
-                rig_.wires.on_write = nullptr;
-                if (rig_.host.on_interrupt == nullptr && pick(2) == 0)
-                    rig_.wires.on_write = [this](gpu::Reg, std::uint32_t) { rig_.step_gpu(); };
+                draw_.say("gpu");
+                rig_.step_gpu(1 + draw_.below(3));
                 break;
             case 6:
-                say("time");
-                rig_.advance(std::chrono::microseconds(pick(12'000)));
+            case 7:
+            case 8:
+            case 9:
+                draw_.say("interrupt");
+                rig_.deliver_interrupt();
                 break;
-            default: act(programs_[pick(programs_.size())]); break;
+            case 10:
+            case 11: interleave(); break;
+            case 12:
+            case 13:
+                draw_.say("time");
+                rig_.advance(std::chrono::microseconds(draw_.below(12'000)));
+                break;
+            case 14:
+                if (world_.features.silence) silence();
+                break;
+            case 15:
+                if (world_.features.deaths && !programs_.empty() && draw_.one_in(12)) close(any());
+                break;
+            default:
+                if (!programs_.empty()) any()->act();
         }
+        for (SimProgram& program : programs_) program.watch();
     }
 
-    [[nodiscard]] static bool done(const Program& program, const SimGroup& group) {
-        if (group.kind != Kind::sound) return true;
-        const auto& sync = program.page.sync(sync_offset(group.index));
-        return base::load(sync.value, base::kAcquire) == group.jobs &&
-               std::ranges::all_of(group.fences, [&](std::uint32_t fence) {
-                   return program.client->fence_status(fence) != 0;
-               });
+    /// The driver runs in the middle of the GPU's work for a while, or the GPU in the driver's.
+    void interleave() {
+        draw_.say("interleave");
+        stop_interleaving();
+        if (draw_.one_in(2))
+            rig_.host.on_interrupt = [this] { rig_.deliver_interrupt(); };
+        else if (draw_.one_in(2))
+            rig_.wires.on_write = [this](gpu::Reg, std::uint32_t) { rig_.step_gpu(); };
     }
-
-    /// All that was begun is told, and then time and machine go on until all sound jobs are done. Their
-    /// bound: a job timeout for each endless kernel-mode neighbour, some slices, rescues.
-    void settle() {
+    void stop_interleaving() {
         rig_.host.on_interrupt = nullptr;
         rig_.wires.on_write = nullptr;
-        for (const auto& program : programs_) {
-            for (SimGroup& group : program->groups)
-                while (tell(group)) {
-                }
-            while (program->cpu_value != program->cpu_wanted) update_by_cpu(*program);
+    }
+
+    /// The firmware does not hear the driver, or the GPU's thread does not run; once a schedule for long.
+    void silence() {
+        if (rig_.wires.firmware_deaf) return end_silence();
+        draw_.say("silence");
+        rig_.wires.firmware_deaf = draw_.one_in(2);
+        if (!draw_.one_in(3) || std::exchange(silent_before_, true)) return;
+        const unsigned seconds = 1 + draw_.below(6);
+        draw_.say("... for seconds", seconds);
+        // Short of the firmware's bound by so much that jobs that wait for it keep theirs, or beyond it.
+        world_.silenced = seconds > 3;
+        rig_.advance(std::chrono::seconds(world_.silenced ? 6 : seconds));
+    }
+    void end_silence() {
+        draw_.say("end of silence");
+        rig_.wires.firmware_deaf = false;
+        rig_.gpu.write(gpu::doorbell_reg(0), 1);
+    }
+
+    /// Lets GPU and driver work until both have nothing left, or have done so much.
+    void work(unsigned rounds) {
+        bool more = true;
+        for (unsigned i = 0; i < rounds && more; ++i) {
+            more = rig_.gpu.step();
+            more |= rig_.deliver_interrupt();
         }
-        for (unsigned round = 0; round < 3'000; ++round) {
-            rig_.run(round < 100 ? 20 : 60);
-            bool all = true;
-            for (const auto& program : programs_)
-                for (const SimGroup& group : program->groups) all &= done(*program, group);
-            if (all) break;
-            rig_.advance(std::chrono::milliseconds(round < 100 ? 1 : 11));
+        for (SimProgram& program : programs_) program.watch();
+    }
+    /// Time goes on in steps until all is as `wanted`, or `most` has passed. False: that was not enough.
+    bool pass(std::chrono::milliseconds step, std::chrono::milliseconds most,
+              bool (SimProgram::*wanted)() const) {
+        for (auto passed = 0ms; passed < most; passed += step) {
+            work(40);
+            for (SimProgram& program : programs_) program.notice_deaths();
+            if (std::ranges::all_of(programs_, wanted)) return true;
+            rig_.advance(step);
+        }
+        return false;
+    }
+
+    /// Nothing goes wrong any more, and what was promised must come.
+    void settle() {
+        draw_.say("settle");
+        stop_interleaving();
+        if (rig_.wires.firmware_deaf) end_silence();
+        for (SimProgram& program : programs_) program.finish_telling();
+        // Without anybody's timeout: some slices and rescues.
+        EXPECT_TRUE(pass(1ms, 50ms, &SimProgram::done) || pass(5ms, 3s, &SimProgram::done))
+            << "sound jobs are not done";
+        // Timeouts, one after the other, each of which counts time on the GPU alone.
+        unsigned timeouts = 1;
+        for (const SimProgram& program : programs_) timeouts += program.timeouts();
+        EXPECT_TRUE(pass(100ms, timeouts * kTimeoutBound, &SimProgram::settled)) << "fences are pending";
+        for (SimProgram& program : programs_) {
+            program.watch();
+            program.verify();
         }
     }
 
-    void verify() {
-        for (const auto& program : programs_)
-            for (const SimGroup& group : program->groups) {
-                if (group.kind != Kind::sound) continue;
-                EXPECT_EQ(program->page.sync(sync_offset(group.index)).value, group.jobs)
-                    << "group " << group.index;
-                for (unsigned job = group.first; job < group.jobs; ++job)
-                    EXPECT_EQ(program->page.as<std::uint32_t>(result_offset(group.index, job)), job + 1)
-                        << "group " << group.index;
-                for (const std::uint32_t fence : group.fences)
-                    EXPECT_EQ(program->client->fence_status(fence), 1);
-                EXPECT_EQ(group.user != nullptr ? group.user->state().state : group.kernel->state().state,
-                          0U);
-            }
-    }
+    /// What one timeout may take while all groups that there can be take turns.
+    static constexpr std::chrono::milliseconds kTimeoutBound = 5s * kProgramsMax * 4;
 
-    std::mt19937_64 random_;
-    bool trace_;
+    Draw draw_;
     Rig rig_;
-    std::vector<std::unique_ptr<Program>> programs_;
+    World world_;
+    Programs programs_;
+    bool silent_before_ = false;
 };
 
 }  // namespace
 
-void run_schedules(std::uint64_t seed, bool trace) { Schedule(seed, trace).run(); }
+void run_schedules(std::uint64_t seed, bool trace) { Run(seed, trace).run(); }
 
 }  // namespace belfry::panthor::sim

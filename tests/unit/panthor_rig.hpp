@@ -37,6 +37,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/atomic.hpp"
 #include "base/memory.hpp"
@@ -69,12 +70,18 @@ class TestHost final : public gpu::Host {
         if (const auto hook = on_interrupt) hook();  // a copy: it may take itself away
     }
     void attention() override {}
-    void futex_wake(std::uint32_t& word, std::uint32_t) override { wakes.push_back(&word); }
+    void futex_wake(std::uint32_t& word, std::uint32_t bits) override {
+        if (on_wake)
+            on_wake(word, bits);
+        else
+            wakes.push_back(&word);
+    }
     std::uint64_t timestamp() override { return now; }
 
     bool line = false;
     std::uint64_t now = 1'000'000'000;
     std::vector<const void*> wakes;
+    std::function<void(const std::uint32_t&, std::uint32_t)> on_wake;  // instead
     /// In the GPU actor, in the middle of what raised it. May run the driver: it only leaves notes for the
     /// GPU.
     std::function<void()> on_interrupt;
@@ -160,7 +167,9 @@ struct GroupSetup {
     unsigned queues = 1;
     std::uint32_t ring_bytes = 4096;
     std::uint8_t priority = PANTHOR_GROUP_PRIORITY_MEDIUM;
-    std::uint32_t vm = 0;  ///< default: the client's first
+    std::uint32_t vm = 0;          ///< default: the client's first
+    int sync_update_eventfd = -1;  ///< user mode; the driver gets copies
+    int group_state_eventfd = -1;
 };
 
 /// A user queue as its program has it: three mappings and the count of what it wrote.
@@ -606,14 +615,20 @@ inline std::vector<drm_panthor_queue_create> queue_creates(const GroupSetup& set
 inline std::uint32_t create_group(Client& client, const GroupSetup& setup,
                                   std::vector<drm_panthor_queue_create>& queues, std::uint32_t flags) {
     queues = queue_creates(setup);
+    std::vector<base::Fd> fds;
+    const auto send = [&fds](int eventfd) {
+        if (eventfd < 0) return -1;
+        fds.emplace_back(::dup(eventfd));
+        return static_cast<int>(fds.size()) - 1;
+    };
     drm_panthor_group_create args{.queues = obj_array(queues),
                                   .priority = setup.priority,
                                   .flags = flags,
                                   .vm_id = setup.vm != 0 ? setup.vm : client.vm(),
-                                  .eventfd_sync_update = -1,
-                                  .eventfd_group_state = -1,
+                                  .eventfd_sync_update = send(setup.sync_update_eventfd),
+                                  .eventfd_group_state = send(setup.group_state_eventfd),
                                   .eventfd_doorbell = -1};
-    EXPECT_EQ(client.ioctl(DRM_IOCTL_PANTHOR_GROUP_CREATE, args), 0);
+    EXPECT_EQ(client.ioctl(DRM_IOCTL_PANTHOR_GROUP_CREATE, args, std::move(fds)), 0);
     return args.group_handle;
 }
 
