@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace belfry::cli {
 
@@ -19,7 +20,9 @@ struct DemoOptions {
 
 int run_info(const CommonOptions& common);
 int run_demo(const CommonOptions& common, const DemoOptions& options);
-int run_bench(const CommonOptions& common);
+/// `name` is one of benchmark_names(), of which the first is "all".
+int run_bench(const CommonOptions& common, const std::string& name);
+std::vector<std::string> benchmark_names();
 /// `file` "-" is standard input.
 int run_disasm(const std::string& file);
 

@@ -72,6 +72,10 @@ int main(int argc, char** argv) {
     CLI::App* const bench =
         app.add_subcommand("bench", "Measure the machine's limits and Belfry in one run, about 30 seconds");
     add_common(bench);
+    std::string benchmark = "all";
+    bench->add_option("NAME", benchmark, "What to measure")
+        ->check(CLI::IsMember(benchmark_names()))
+        ->capture_default_str();
 
     RunOptions run_options;
     run_options.command = take_program(argc, argv);
@@ -93,7 +97,7 @@ int main(int argc, char** argv) {
     const auto run_command = [&] {
         if (info->parsed()) return run_info(common);
         if (demo->parsed()) return run_demo(common, demo_options);
-        if (bench->parsed()) return run_bench(common);
+        if (bench->parsed()) return run_bench(common, benchmark);
         if (run->parsed()) {
             if (run_options.command.empty())
                 throw Failure{"nothing to run; say it as: belfry run [OPTIONS] -- PROGRAM [ARGS...]"};

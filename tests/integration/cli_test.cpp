@@ -242,6 +242,12 @@ TEST(Disasm, OfADirectoryIsAnError) {
     expect_mentions(outcome.err, {"/", "irectory"});
 }
 
+TEST(CliBench, OfAnUnknownNameNamesThoseThatThereAre) {
+    const Outcome outcome = run({bin("belfry"), "bench", "speed"});
+    EXPECT_NE(outcome.exit_code, EXIT_SUCCESS);
+    expect_mentions(outcome.err, {"speed", "all", "latency"});
+}
+
 // ---- help
 
 class Help : public testing::TestWithParam<const char*> {};

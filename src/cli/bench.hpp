@@ -1,0 +1,22 @@
+// The benchmarks behind `belfry bench [NAME]`: each measures for itself and reports; bench.cpp prints.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace belfry::cli {
+
+struct BenchReport {
+    std::string table;            ///< whole lines
+    nlohmann::ordered_json json;  ///< an object; its keys are no other benchmark's
+};
+
+/// Called with what is about to be measured, for somebody who waits for it.
+using BenchStep = std::function<void(const char* what)>;
+
+/// `socket` as in CommonOptions.
+BenchReport bench_latency(const std::string& socket, const BenchStep& step);
+
+}  // namespace belfry::cli
