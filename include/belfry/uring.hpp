@@ -24,7 +24,7 @@
 // is exact.
 //
 // Groups that end wake nobody who waits for their values. Give GroupOptions::group_state_eventfd, have one
-// poll of it in the ring, and cancel the group's waits when it completes (docs/submission.md).
+// poll of it in the ring, and cancel the group's waits when it completes (examples/uring_server.cpp).
 //
 // Nothing here is for two threads at once: it belongs to the thread that submits.
 #pragma once
