@@ -134,8 +134,17 @@ class BELFRY_EXPORT Group {
     /// Asks the driver.
     [[nodiscard]] Result<GroupStatus> status() const;
 
+    /// User submission only. From now on this group alone updates `object`, which lies in its VM. When the
+    /// group ends, whatever ends it (its process too), the object gets the value UINT64_MAX and the error
+    /// BELFRY_SYNC_OBJECT_ENDED: whoever waits for it, in whichever process, on the GPU or in an XGS queue,
+    /// goes on and can tell. set() makes it usable again. No request is made. ENOSPC: 64 objects a group;
+    /// EINVAL: kernel-mode submission, whose fences tell.
+    [[nodiscard]] Result<void> own(const SyncObject& object);
+
     /// As SyncObject::wait(), but also ends, with ECANCELED and the fault's message, when this group has
-    /// ended and the value has not been reached.
+    /// ended and the value has not been reached. Woken by each update if the group does not own() the object:
+    /// Linux cannot wait for two words with a bitset. (Before Linux 5.16, and of kernel-mode groups, it looks
+    /// at the group every 50 ms instead.)
     [[nodiscard]] Result<std::uint64_t> wait(const SyncObject& object, std::uint64_t target,
                                              const WaitOptions& options = {}) const;
 

@@ -47,7 +47,8 @@ class BELFRY_EXPORT SyncObject {
     [[nodiscard]] std::uint64_t address() const { return address_; }
     /// Acquire: what the GPU wrote before its update is seen.
     [[nodiscard]] std::uint64_t value() const;
-    /// Not 0: a stream in error state updated it last. Valid for the value that was read before it.
+    /// Not 0: a stream in error state updated it last, or (BELFRY_SYNC_OBJECT_ENDED, with the largest value)
+    /// the group that owned it has ended. Valid for the value that was read before it.
     [[nodiscard]] std::uint32_t error() const;
 
     /// Stores `value` (release) and wakes the CPU waiters that it may satisfy. Streams that wait for it look
@@ -56,7 +57,8 @@ class BELFRY_EXPORT SyncObject {
 
     /// Waits until the value is at least `target`, and returns it. Spins, then sleeps; is woken by updates
     /// that reach or pass the target (exactly so while targets lie within 32 of each other). ETIMEDOUT. The
-    /// value must only rise. Knows nothing of groups: see Group::wait() for a wait that ends with its group.
+    /// value must only rise. ECANCELED: the group that owned the object (Group::own()) has ended. Of other
+    /// groups this knows nothing: see Group::wait().
     [[nodiscard]] Result<std::uint64_t> wait(std::uint64_t target, const WaitOptions& options = {}) const;
 
     /// The two halves of a wait that sleeps by other means than wait(), as an entry of an io_uring does
@@ -72,6 +74,7 @@ class BELFRY_EXPORT SyncObject {
     static WaitStats stats();
 
   private:
+    friend class Group;
     SyncObject(void* object, std::uint64_t address) : object_(object), address_(address) {}
     void* object_;
     std::uint64_t address_;

@@ -24,6 +24,7 @@ enum class Errno : int {
     too_many_files = EMFILE,
     not_a_tty = ENOTTY,
     no_space = ENOSPC,
+    no_system_call = ENOSYS,
     range = ERANGE,
     protocol = EPROTO,
     not_supported = EOPNOTSUPP,

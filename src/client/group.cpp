@@ -1,6 +1,7 @@
 #include "belfry/group.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -33,7 +34,7 @@ constexpr std::size_t kStepWords = 8;
 constexpr std::uint64_t kWordBytes = 8;
 /// How long to look for room before going to sleep.
 constexpr unsigned kRoomLooks = 256;
-/// A wait with a group looks at the group this often: nothing wakes it when that ends.
+/// A wait with a kernel-mode group looks at the group this often: nothing wakes it when that ends.
 constexpr std::uint64_t kGroupLookNs = 50'000'000;
 
 }  // namespace
@@ -56,6 +57,11 @@ struct GroupShared {
 
     [[nodiscard]] uapi::belfry_user_doorbell& page() const {
         return *reinterpret_cast<uapi::belfry_user_doorbell*>(doorbell.data());
+    }
+    [[nodiscard]] bool owns(const SyncObject& object) const {
+        return std::ranges::any_of(page().owned, [&object](const std::uint64_t& owned) {
+            return base::load(owned, kRelaxed) == object.address();
+        });
     }
     [[nodiscard]] Result<GroupStatus> status() const;
     [[nodiscard]] Error ended() const;
@@ -273,26 +279,48 @@ Result<void> Group::submit(std::size_t queue, std::uint64_t address, std::uint32
     return {};
 }
 
+Result<void> Group::own(const SyncObject& object) {
+    GroupShared& shared = *impl_->shared;
+    if (!shared.doorbell)
+        return std::unexpected(
+            Error{.code = EINVAL, .message = "a group of kernel-mode submission owns no sync objects"});
+    if (shared.owns(object)) return {};
+    for (std::uint64_t& owned : shared.page().owned) {
+        std::uint64_t none = 0;
+        // The driver reads it when the group has ended, and nothing else with it: no order is needed.
+        if (std::atomic_ref(owned).compare_exchange_strong(none, object.address(), kRelaxed)) return {};
+    }
+    return std::unexpected(
+        Error{.code = ENOSPC,
+              .message = fmt::format("the group owns {} sync objects, and there can be no more",
+                                     BELFRY_OWNED_SYNC_OBJECTS)});
+}
+
 Result<std::uint64_t> Group::wait(const SyncObject& object, std::uint64_t target,
                                   const WaitOptions& options) const {
+    GroupShared& shared = *impl_->shared;
+    auto& memory = *static_cast<uapi::belfry_sync_object64*>(object.object_);
     const std::uint64_t deadline = client::deadline_of(options);
-    WaitOptions slice = options;
-    for (;;) {
-        std::uint64_t ns = kGroupLookNs;
-        if (deadline != 0) {
+    auto value = client::spin_for(memory, target, static_cast<std::uint64_t>(options.spin.count()));
+    bool ended = false;
+    if (!value && shared.doorbell) {
+        const std::uint32_t& state = impl_->queues.front().impl_->output().group_state;
+        value = client::sleep_for(memory, target, deadline, shared.owns(object) ? nullptr : &state);
+        ended = base::load(state, kAcquire) != 0;
+    } else {
+        while (!value && !ended) {
             const std::uint64_t now = base::monotonic_ns();
-            ns = std::min(ns, deadline > now ? deadline - now : 0);
+            if (deadline != 0 && now >= deadline) break;
+            const std::uint64_t look = now + kGroupLookNs;
+            value = client::sleep_for(memory, target, deadline != 0 ? std::min(look, deadline) : look);
+            const auto status = shared.status();
+            ended = !status || !status->alive;
         }
-        slice.timeout = std::chrono::nanoseconds(ns);
-        auto value = object.wait(target, slice);
-        if (value || (deadline != 0 && base::monotonic_ns() >= deadline)) return value;
-        slice.spin = {};
-        const auto now = status();
-        if (now && now->alive) continue;
-        // The last look comes after the group's end: what it did before is seen.
-        if (object.value() >= target) return object.value();
-        return std::unexpected(impl_->shared->ended());
     }
+    if (!value && ended) value = client::look(memory, target);  // what it did before its end is seen
+    if (value && !client::says_ended(memory, *value)) return *value;
+    if (value || ended) return std::unexpected(shared.ended());
+    return std::unexpected(client::wait_timed_out(memory, target));
 }
 
 namespace {

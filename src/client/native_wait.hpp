@@ -16,9 +16,12 @@ namespace belfry::client {
 std::optional<std::uint64_t> look(const uapi::belfry_sync_object64& object, std::uint64_t target);
 std::optional<std::uint64_t> spin_for(const uapi::belfry_sync_object64& object, std::uint64_t target,
                                       std::uint64_t spin_ns);
-/// Until the target is reached or `deadline_ns` (CLOCK_MONOTONIC, 0 = none) has come.
+/// Until the target is reached, `deadline_ns` (CLOCK_MONOTONIC, 0 = none) has come, or `group_state`, if
+/// there is one, is no longer 0.
 std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::uint64_t target,
-                                       std::uint64_t deadline_ns);
+                                       std::uint64_t deadline_ns, const std::uint32_t* group_state = nullptr);
+/// Whether `value`, which was read from the object before, says that its group has ended.
+[[nodiscard]] bool says_ended(const uapi::belfry_sync_object64& object, std::uint64_t value);
 std::uint64_t deadline_of(const WaitOptions& options);
 Error wait_timed_out(const uapi::belfry_sync_object64& object, std::uint64_t target);
 

@@ -54,8 +54,35 @@ std::optional<std::uint64_t> spin_for(const uapi::belfry_sync_object64& object, 
     return std::nullopt;
 }
 
+namespace {
+
+/// One sleep. Of a group's end the kernel tells by itself where it can wait for two words.
+base::Result<void> sleep_once(const uapi::belfry_sync_object64& object, std::uint64_t value,
+                              std::uint64_t target, std::uint64_t deadline_ns,
+                              const std::uint32_t* group_state) {
+    /// What is left where it cannot: to look at the group this often.
+    constexpr std::uint64_t kLookNs = 50'000'000;
+    const std::uint32_t& word = base::low_word(const_cast<std::uint64_t&>(object.value));
+    const auto expected = static_cast<std::uint32_t>(value);
+    if (group_state == nullptr) return base::futex_wait(word, expected, bit_of(target), deadline_ns);
+    const auto slept = base::futex_wait_both(word, expected, *group_state, 0, deadline_ns);
+    if (slept || slept.error() != base::Errno::no_system_call) return slept;
+    const std::uint64_t look = base::monotonic_ns() + kLookNs;
+    const bool last = deadline_ns != 0 && deadline_ns <= look;
+    const auto looked = base::futex_wait(word, expected, bit_of(target), last ? deadline_ns : look);
+    if (!last && !looked && looked.error() == base::Errno::timed_out)
+        return std::unexpected(base::Errno::again);
+    return looked;
+}
+
+}  // namespace
+
+bool says_ended(const uapi::belfry_sync_object64& object, std::uint64_t value) {
+    return value == ~0ULL && (base::load(object.error, base::kAcquire) & BELFRY_SYNC_OBJECT_ENDED) != 0;
+}
+
 std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::uint64_t target,
-                                       std::uint64_t deadline_ns) {
+                                       std::uint64_t deadline_ns, const std::uint32_t* group_state) {
     count_in(object);
     std::optional<std::uint64_t> found;
     for (;;) {
@@ -64,9 +91,10 @@ std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::
             found = value;
             break;
         }
+        // What the group did before its end is seen by the look that follows the loop.
+        if (group_state != nullptr && base::load(*group_state, base::kAcquire) != 0) break;
         ++thread_stats.sleeps;
-        const auto slept = base::futex_wait(base::low_word(object.value), static_cast<std::uint32_t>(value),
-                                            bit_of(target), deadline_ns);
+        const auto slept = sleep_once(object, value, target, deadline_ns, group_state);
         if (slept)
             ++thread_stats.wake_ups;
         else if (slept.error() == base::Errno::timed_out)
@@ -102,10 +130,13 @@ void SyncObject::set(std::uint64_t value) {
 Result<std::uint64_t> SyncObject::wait(std::uint64_t target, const WaitOptions& options) const {
     auto& object = object_at(object_);
     const std::uint64_t deadline = client::deadline_of(options);
-    if (const auto value = client::spin_for(object, target, static_cast<std::uint64_t>(options.spin.count())))
-        return *value;
-    if (const auto value = client::sleep_for(object, target, deadline)) return *value;
-    return std::unexpected(client::wait_timed_out(object, target));
+    auto value = client::spin_for(object, target, static_cast<std::uint64_t>(options.spin.count()));
+    if (!value) value = client::sleep_for(object, target, deadline);
+    if (!value) return std::unexpected(client::wait_timed_out(object, target));
+    if (client::says_ended(object, *value))
+        return std::unexpected(
+            Error{.code = ECANCELED, .message = "the group that owned this sync object has ended"});
+    return *value;
 }
 
 std::optional<FutexWait> SyncObject::begin_wait(std::uint64_t target) const {

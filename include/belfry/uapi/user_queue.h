@@ -36,22 +36,32 @@ struct belfry_user_output {
 };
 #define BELFRY_GROUP_STATE_DESTROYED (1u << 31)
 
+#define BELFRY_OWNED_SYNC_OBJECTS 64
+
 /* The page at doorbell_offset: one for all queues of the group, the group's own for life. */
 struct belfry_user_doorbell {
     uint32_t doorbell; /* client stores 1 (after INSERT, full fence); GPU exchanges it for 0, then looks */
     uint32_t pad0[15];
     uint32_t need_wakeup; /* Belfry: GPU stores 1 before it sleeps. A client that reads 1 after its doorbell
                              (full fence between) writes the eventfd that it gave at GROUP_CREATE */
-    uint32_t pad1[1007];
+    uint32_t pad1[15];
+    uint64_t owned[BELFRY_OWNED_SYNC_OBJECTS]; /* Belfry: client: GPU addresses of 64-bit sync objects that
+                                                  this group alone updates; 0 = none. Driver, once the group
+                                                  has ended and updates nothing any more: gives each the value
+                                                  UINT64_MAX and the error BELFRY_SYNC_OBJECT_ENDED */
+    uint32_t pad2[864];
 };
 
 /* Native sync objects: memory that the client can write, hence a hint and never a DRM fence. */
 struct belfry_sync_object64 {
     uint64_t value;   /* GPU (release) or client; waiters (acquire) */
-    uint32_t error;   /* GPU, before value; waiters, after value */
+    uint32_t error;   /* GPU or driver, before value; waiters, after value */
     uint32_t waiters; /* CPU waiters count themselves (seq_cst), look again, then sleep on the low word of
                          `value` with the futex bitset 1 << (target % 32); GPU reads it after its update */
 };
+/* In `error`, with the largest value: the group that owned the object has ended, and nothing will come any
+ * more. */
+#define BELFRY_SYNC_OBJECT_ENDED (1u << 31)
 struct belfry_sync_object32 {
     uint32_t value; /* GPU (release) or client; waiters (acquire) */
     uint32_t error; /* GPU, before value */
@@ -63,7 +73,8 @@ static_assert(sizeof(belfry_user_input) == 4096 && offsetof(belfry_user_input, e
 static_assert(sizeof(belfry_user_output) == 4096 && offsetof(belfry_user_output, active) == 8 &&
               offsetof(belfry_user_output, group_state) == 12);
 static_assert(sizeof(belfry_user_doorbell) == 4096 && offsetof(belfry_user_doorbell, doorbell) == 0 &&
-              offsetof(belfry_user_doorbell, need_wakeup) == 64);
+              offsetof(belfry_user_doorbell, need_wakeup) == 64 &&
+              offsetof(belfry_user_doorbell, owned) == 128);
 static_assert(sizeof(belfry_sync_object64) == 16 && offsetof(belfry_sync_object64, error) == 8 &&
               offsetof(belfry_sync_object64, waiters) == 12);
 static_assert(sizeof(belfry_sync_object32) == 8 && offsetof(belfry_sync_object32, error) == 4);

@@ -6,6 +6,7 @@
 #include "base/atomic.hpp"
 #include "base/check.hpp"
 #include "base/futex.hpp"
+#include "base/sync_object.hpp"
 #include "drivers/panthor/device.hpp"
 
 namespace belfry::panthor {
@@ -188,13 +189,15 @@ std::uint32_t Group::state_flags() const {
     return flags;
 }
 
-/// Tells whoever looks at the output pages, and those who sleep on EXTRACT for room that will not come.
+/// Tells whoever looks at the output pages, those who sleep on EXTRACT for room that will not come, and those
+/// who sleep on the state itself.
 void Group::publish_state() {
     const std::uint32_t flags = state_flags() | (doom_.destroyed ? BELFRY_GROUP_STATE_DESTROYED : 0);
     const bool changed = base::load(queues_.front()->output().group_state, base::kRelaxed) != flags;
     for (const auto& queue : queues_) {
         base::store(queue->output().group_state, flags, base::kRelease);
         base::futex_wake(base::low_word(queue->output().extract), ~0U);
+        base::futex_wake(queue->output().group_state, ~0U);
     }
     if (changed && options_.group_state_eventfd)
         base::ring_foreign_eventfd(options_.group_state_eventfd.get());
@@ -210,6 +213,7 @@ void Group::answer_overdue() {
     doom_.timed_out = true;
     publish_state();
     for (const auto& queue : queues_) queue->fail_all(Errno::timed_out);
+    end_owned_sync_objects();
     if (asked == GroupState::suspending) device_.scheduler().suspend_overdue(*this);
 }
 
@@ -219,6 +223,27 @@ void Group::finish() {
         const bool fatal = (doom_.fatal_queues >> queue->index() & 1U) != 0;
         queue->fail_all(fatal ? Errno::invalid : doom_.timed_out ? Errno::timed_out : Errno::cancelled);
     }
+    end_owned_sync_objects();
+}
+
+/// Whoever waits for one goes on and sees why: programs, streams, XGS queues. The largest value reaches every
+/// target, and since the word that sleepers compare changes with it, none falls asleep behind the wake. All
+/// of it lies in memory of the program's own; what is not mapped there, or not for writing, is nobody's any
+/// more.
+void Group::end_owned_sync_objects() {
+    if (!user_submit()) return;
+    bool any = false;
+    for (const std::uint64_t& owned : doorbell_page()->owned) {
+        const std::uint64_t address = base::load(owned, base::kRelaxed);  // the client's: read once
+        if (address == 0) continue;
+        std::byte* const object = find_sync_object(*options_.vm, address, true, SyncAccess::write);
+        if (object == nullptr) continue;
+        any = true;
+        base::update_sync_object(
+            *reinterpret_cast<uapi::belfry_sync_object64*>(object), false, ~0ULL, BELFRY_SYNC_OBJECT_ENDED,
+            [](std::uint32_t& word, std::uint32_t bits) { base::futex_wake(word, bits); });
+    }
+    if (any) device_.sync_objects_changed();
 }
 
 void Group::check_invariants() const {

@@ -196,6 +196,7 @@ class Group final : public Work, public RunnableHook, public std::enable_shared_
     void stop_waiting();
     void finish();
     void publish_state();
+    void end_owned_sync_objects();
 
     Device& device_;
     GroupOptions options_;
