@@ -37,9 +37,9 @@ int main(int argc, char** argv) {
     CLI::App app(
         "Run programs, driver and GPU in one thread, in orders drawn from seeds, and check what must hold");
     const auto* const one =
-        app.add_option("--seed", seed, "Run the eight schedules of this seed alone, and print their steps");
+        app.add_option("--seed", seed, "Run the schedules of this seed alone, and print their steps");
     app.add_option("--first", first, "The first seed")->capture_default_str();
-    app.add_option("--schedules", schedules, "How many; eight a seed")->capture_default_str();
+    app.add_option("--schedules", schedules, "How many; twelve a seed")->capture_default_str();
     app.add_option("--seconds", seconds, "As many as fit into so many seconds, instead");
     CLI11_PARSE(app, argc, argv);
 

@@ -39,6 +39,7 @@ SimProgram::SimProgram(World& world) : world_(world), client_(&world.rig.open({.
     page_ = client_->memory();
     page_.as<belfry_sync_object32>(kCpuDown).value = kCpuDownFrom;
     page_in_driver_ = reinterpret_cast<std::uint64_t>(client_->find_buffer(page_.handle)->data());
+    if (world_.features.binds) second_ = client_->memory();
     streams_ = client_->memory(0, kStreamLanes * kPage);
     vms_.push_back(client_->vm());
     if (world_.features.two_vms) {
@@ -101,7 +102,8 @@ void SimProgram::open_xgs() {
 
 belfry_sync_object64& SimProgram::sync(const Lane& lane) const { return page_.sync(sync_offset(lane.index)); }
 std::uint32_t& SimProgram::result(const Lane& lane, unsigned job) const {
-    return page_.as<std::uint32_t>(result_offset(lane.index, job));
+    const Memory& memory = (lane.elsewhere >> job % kJobsMax & 1U) != 0 ? second_ : page_;
+    return memory.as<std::uint32_t>(result_offset(lane.index, job));
 }
 
 /// Whether something has happened that ends a group.
@@ -148,7 +150,7 @@ void SimProgram::begin() {
     // Those that have died, and some that would be in the way for ever.
     std::erase_if(groups_, [&](Group& group) {
         const bool gone = group.released || std::ranges::any_of(group.lanes, [&](const Lane* lane) {
-                              return lane->bad && draw.one_in(2);
+                              return lane->bad && draw.one_in(3);
                           });
         if (!gone) return false;
         if (!group.destroyed)
@@ -157,7 +159,7 @@ void SimProgram::begin() {
         return true;
     });
     std::erase_if(active_, [](const Lane* lane) { return lane->group == nullptr && lane->released; });
-    while (groups_.empty() || (groups_.size() < kGroupsMax && draw.one_in(3))) {
+    while (groups_.empty() || (groups_.size() < kGroupsMax && draw.one_in(6))) {
         if (lanes_.size() + 2 > kLanesMax) break;
         open_group();
     }
@@ -240,7 +242,9 @@ SimProgram::Words SimProgram::words_of(Lane& lane) {
             if (page_fault && other.vm == group.vm) other.condemned = true;
     }
     Words words;
+    lane.elsewhere &= ~(1U << job % kJobsMax);
     words.by_alias = group.kernel != nullptr && alias_.bound && group.vm == vms_[0] && draw.one_in(2);
+    if (words.by_alias && alias_.second) lane.elsewhere |= 1U << job % kJobsMax;
     const std::uint64_t results = words.by_alias ? kAliasVa : page_.va;
     draw.say("job", lane.index, job);
     words.write = [=, page = page_.va, kind = group.kind, index = lane.index](W& w) {
@@ -424,12 +428,14 @@ void SimProgram::notice_deaths() {
     }
 }
 
-/// In the background: binds the page at a second place, or takes it from there once its users are done.
+/// In the background: binds one of two pages where jobs reach it, or takes it from there once its users are
+/// done. With the fence of the next bind it is the other that they reach, whatever the GPU remembers.
 void SimProgram::bind() {
     std::vector<drm_panthor_sync_op> syncs;
     const Promise promise{.syncobj = client_->syncobj(), .made = now()};
     Lane bound;  // for what it waits for
     if (!alias_.bound) {
+        alias_.second = world_.draw.one_in(2);
         if (world_.draw.one_in(2)) wait_for_some_fence(bound, syncs);
     } else {
         for (const auto& [lane, syncobj] : alias_.users) {
@@ -439,10 +445,10 @@ void SimProgram::bind() {
         alias_.users.clear();
     }
     alias_.slow |= bound.slow;
-    world_.draw.say(alias_.bound ? "unbind" : "bind");
+    world_.draw.say(alias_.bound ? "unbind" : "bind", alias_.second);
     syncs.push_back(signal_op(promise.syncobj));
-    auto op =
-        alias_.bound ? Client::unmap_op(kAliasVa, kPage) : Client::map_op(page_.handle, kAliasVa, kPage);
+    auto op = alias_.bound ? Client::unmap_op(kAliasVa, kPage)
+                           : Client::map_op((alias_.second ? second_ : page_).handle, kAliasVa, kPage);
     op.syncs = obj_array(syncs);
     EXPECT_EQ(client_->bind(vms_[0], {op}, DRM_PANTHOR_VM_BIND_ASYNC)->answer(), 0);
     alias_.bound = !alias_.bound;

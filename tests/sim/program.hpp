@@ -89,6 +89,7 @@ class SimProgram {
         bool released = false;
         Telling telling = Telling::nothing;
         bool waits_for_cpu = false;
+        unsigned elsewhere = 0;       // which jobs' results are in second_
         std::uint64_t seen = 0;       // its value
         std::deque<Promise> pending;  // in order
         std::vector<Promise> kept;    // in order too
@@ -121,6 +122,7 @@ class SimProgram {
     /// A page that jobs reach the program's memory by, while it is bound there.
     struct Alias {
         bool bound = false;
+        bool second = false;  // it is second_
         bool slow = false;
         std::uint32_t ready = 0;
         std::vector<std::pair<const Lane*, std::uint32_t>> users;  // their fences
@@ -167,7 +169,7 @@ class SimProgram {
     std::vector<std::uint32_t> vms_;
     Memory page_;
     Memory streams_;
-    Memory scratch_;
+    Memory second_;  // for results of jobs that write through the alias
     std::uint64_t page_in_driver_;
     std::deque<Lane> lanes_;     // all that there ever were
     std::list<Group> groups_;    // that live, or lived in this schedule

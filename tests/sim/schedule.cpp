@@ -48,7 +48,7 @@ class Run {
         for (SimProgram& program : programs_) program.begin();
         world_.silenced = false;
         silent_before_ = false;
-        while (programs_.empty() || (programs_.size() < kProgramsMax && draw_.one_in(3)))
+        while (programs_.empty() || (programs_.size() < kProgramsMax && draw_.one_in(6)))
             programs_.emplace_back(world_);
     }
     void close(Programs::iterator program) {

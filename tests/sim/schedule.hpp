@@ -23,7 +23,7 @@ namespace belfry::panthor::sim {
 
 /// A machine and its programs go through so many schedules one after the other: making them costs more than
 /// running one.
-inline constexpr unsigned kSchedulesOfSeed = 8;
+inline constexpr unsigned kSchedulesOfSeed = 12;
 
 /// Runs those of a seed. A broken rule is a gtest failure, or an abort by BELFRY_CHECK. `trace`: prints the
 /// steps.
