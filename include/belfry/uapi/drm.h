@@ -1,7 +1,7 @@
 /* The part of Linux's DRM core uAPI that Belfry answers. Layouts and request numbers are the kernel's.
  *
- * Usable from C. In C++ everything lies in namespace belfry::uapi, so that it never collides with libdrm's.
- * All structs are little-endian, naturally aligned and without implicit padding.
+ * Usable from C, also in a kernel module. In C++ everything lies in namespace belfry::uapi, so that it never
+ * collides with libdrm's. All structs are little-endian, naturally aligned and without implicit padding.
  */
 #ifndef BELFRY_UAPI_DRM_H
 #define BELFRY_UAPI_DRM_H
@@ -13,7 +13,11 @@ namespace belfry::uapi {
 #define BELFRY_UAPI_ASSERT_SIZE(type, bytes) static_assert(sizeof(struct type) == (bytes), #type)
 #define BELFRY_UAPI_STRUCT(type) ::belfry::uapi::type
 #else
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
 #include <stdint.h>
+#endif
 #define BELFRY_UAPI_STRUCT(type) struct type
 #define BELFRY_UAPI_ASSERT_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 #endif
@@ -21,6 +25,10 @@ namespace belfry::uapi {
 #define BELFRY_DRM_IOCTL_BASE 'd'
 #define BELFRY_DRM_COMMAND_BASE 0x40 /* driver requests are 0x40 ... 0x9f */
 #define BELFRY_DRM_COMMAND_END 0xa0
+#define BELFRY_DRM_IOWR(nr, type) _IOWR(BELFRY_DRM_IOCTL_BASE, nr, BELFRY_UAPI_STRUCT(type))
+#define BELFRY_DRM_IOW(nr, type) _IOW(BELFRY_DRM_IOCTL_BASE, nr, BELFRY_UAPI_STRUCT(type))
+
+#ifndef __KERNEL__ /* whose own headers declare what follows */
 
 /* Lengths come in as room, go out as the full length; the strings carry no NUL. */
 struct drm_version {
@@ -226,8 +234,6 @@ struct drm_syncobj_timeline_array {
 };
 BELFRY_UAPI_ASSERT_SIZE(drm_syncobj_timeline_array, 24);
 
-#define BELFRY_DRM_IOWR(nr, type) _IOWR(BELFRY_DRM_IOCTL_BASE, nr, BELFRY_UAPI_STRUCT(type))
-#define BELFRY_DRM_IOW(nr, type) _IOW(BELFRY_DRM_IOCTL_BASE, nr, BELFRY_UAPI_STRUCT(type))
 #define DRM_IOCTL_VERSION BELFRY_DRM_IOWR(0x00, drm_version)
 #define DRM_IOCTL_GET_UNIQUE BELFRY_DRM_IOWR(0x01, drm_unique)
 #define DRM_IOCTL_GET_MAGIC _IOR(BELFRY_DRM_IOCTL_BASE, 0x02, BELFRY_UAPI_STRUCT(drm_auth))
@@ -258,6 +264,8 @@ BELFRY_UAPI_ASSERT_SIZE(drm_syncobj_timeline_array, 24);
 #define DRM_IOCTL_SYNCOBJ_EVENTFD BELFRY_DRM_IOWR(0xcf, drm_syncobj_eventfd)
 #define DRM_IOCTL_SET_CLIENT_NAME BELFRY_DRM_IOWR(0xd1, drm_set_client_name)
 #define DRM_IOCTL_GEM_CHANGE_HANDLE BELFRY_DRM_IOWR(0xd2, drm_gem_change_handle)
+
+#endif /* __KERNEL__ */
 
 #ifdef __cplusplus
 } /* namespace belfry::uapi */

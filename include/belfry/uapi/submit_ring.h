@@ -20,8 +20,6 @@
 #include <cstddef>
 #include <type_traits>
 namespace belfry::uapi {
-#else
-#include <stddef.h>
 #endif
 
 /* ---- Entries */
