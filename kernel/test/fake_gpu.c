@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * A render node without a GPU: the smallest driver that uses drm_uring, for its tests.
+ *
+ * A job is a fence. It owns itself through the fence's references; a timer and the callbacks on what it waits
+ * for hold one each. Jobs are in no order but that of their waits, so each is a fence context of its own.
+ */
+#include <linux/dma-fence.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+#include <linux/workqueue.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_ioctl.h>
+
+#include "../drm_uring.h"
+#include "fake_gpu.h"
+
+struct fake_gpu_wait {
+	struct dma_fence_cb callback;
+	struct fake_job *job;
+};
+
+struct fake_job {
+	struct dma_fence fence; /* first: the fence is what others hold */
+	spinlock_t lock;
+	struct fake_gpu_job args;
+	atomic_t remaining; /* unsignalled waits, and one for who still adds some */
+	struct delayed_work run; /* the job's work is over; holds a reference while it is queued */
+	struct delayed_work deadline; /* likewise */
+	struct fake_gpu_wait waits[];
+};
+
+static struct platform_device *platform;
+static struct drm_device *device;
+static struct workqueue_struct *queue;
+static atomic64_t jobs_submitted, jobs_alive;
+
+static const char *name(struct dma_fence *fence)
+{
+	return FAKE_GPU_NAME;
+}
+
+static void release_job(struct dma_fence *fence)
+{
+	atomic64_dec(&jobs_alive);
+	dma_fence_free(fence); /* after a grace period: the job begins with its fence */
+}
+
+static const struct dma_fence_ops job_ops = {
+	.get_driver_name = name,
+	.get_timeline_name = name,
+	.release = release_job,
+};
+
+/* The first end counts. */
+static void end_job(struct fake_job *job, int error)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&job->lock, flags);
+	if (!test_bit(DMA_FENCE_FLAG_SIGNALED_BIT, &job->fence.flags)) {
+		if (error)
+			dma_fence_set_error(&job->fence, error);
+		dma_fence_signal_locked(&job->fence);
+	}
+	spin_unlock_irqrestore(&job->lock, flags);
+}
+
+static void run_job(struct work_struct *work)
+{
+	struct fake_job *job = container_of(to_delayed_work(work), struct fake_job, run);
+
+	end_job(job, -(int)job->args.error);
+	if (cancel_delayed_work(&job->deadline))
+		dma_fence_put(&job->fence);
+	dma_fence_put(&job->fence);
+}
+
+static void miss_deadline(struct work_struct *work)
+{
+	struct fake_job *job = container_of(to_delayed_work(work), struct fake_job, deadline);
+
+	end_job(job, -ETIMEDOUT);
+	dma_fence_put(&job->fence);
+}
+
+/* The reference goes on to the queued work. None holds it for longer than the deadline makes sense of. */
+static void start_job(struct fake_job *job)
+{
+	queue_delayed_work(queue, &job->run,
+			   msecs_to_jiffies(min_t(u32, job->args.delay_ms, 2 * FAKE_GPU_DEADLINE_MS)));
+}
+
+static void wait_signalled(struct dma_fence *fence, struct dma_fence_cb *callback)
+{
+	struct fake_job *job = container_of(callback, struct fake_gpu_wait, callback)->job;
+
+	if (atomic_dec_and_test(&job->remaining))
+		start_job(job);
+}
+
+static struct dma_fence *submit(struct drm_file *file, const struct drm_uring_submission *submission)
+{
+	const struct belfry_submit_entry *entry = &submission->command.entry;
+	struct fake_gpu_job args;
+	struct fake_job *job;
+	unsigned int i;
+
+	memcpy(&args, entry->payload, sizeof(args));
+	if (entry->opcode != FAKE_GPU_JOB || args.flags & ~FAKE_GPU_AT_ONCE || args.pad || args.pad1 ||
+	    args.error >= MAX_ERRNO || (args.flags & FAKE_GPU_AT_ONCE && args.delay_ms))
+		return ERR_PTR(-EINVAL);
+	job = kzalloc(struct_size(job, waits, submission->wait_count), GFP_KERNEL);
+	if (!job)
+		return ERR_PTR(-ENOMEM);
+	spin_lock_init(&job->lock);
+	dma_fence_init(&job->fence, &job_ops, &job->lock, dma_fence_context_alloc(1), 1);
+	job->args = args;
+	INIT_DELAYED_WORK(&job->run, run_job);
+	INIT_DELAYED_WORK(&job->deadline, miss_deadline);
+	atomic64_inc(&jobs_submitted);
+	atomic64_inc(&jobs_alive);
+
+	if (args.flags & FAKE_GPU_AT_ONCE && !submission->wait_count) {
+		end_job(job, -(int)args.error);
+		return &job->fence;
+	}
+	dma_fence_get(&job->fence); /* the deadline's */
+	queue_delayed_work(queue, &job->deadline, msecs_to_jiffies(FAKE_GPU_DEADLINE_MS));
+	dma_fence_get(&job->fence); /* the work's, from the last wait on */
+	atomic_set(&job->remaining, 1);
+	for (i = 0; i < submission->wait_count; i++) {
+		job->waits[i].job = job;
+		atomic_inc(&job->remaining);
+		if (dma_fence_add_callback(submission->points[i].fence, &job->waits[i].callback,
+					   wait_signalled))
+			atomic_dec(&job->remaining);
+	}
+	if (atomic_dec_and_test(&job->remaining))
+		start_job(job);
+	return &job->fence;
+}
+
+static int submit_ioctl(struct drm_device *dev, void *data, struct drm_file *file)
+{
+	return drm_uring_submit(file, data, submit);
+}
+
+static int counts_ioctl(struct drm_device *dev, void *data, struct drm_file *file)
+{
+	struct fake_gpu_counts *counts = data;
+
+	counts->submitted = atomic64_read(&jobs_submitted);
+	counts->alive = atomic64_read(&jobs_alive);
+	return 0;
+}
+
+static const struct drm_ioctl_desc ioctls[] = {
+	[FAKE_GPU_IOCTL_SUBMIT] = {.cmd = DRM_IOW(DRM_COMMAND_BASE + FAKE_GPU_IOCTL_SUBMIT,
+						  struct belfry_uring_command),
+				   .flags = DRM_RENDER_ALLOW,
+				   .func = submit_ioctl,
+				   .name = "SUBMIT"},
+	[FAKE_GPU_IOCTL_COUNTS] = {.cmd = DRM_IOR(DRM_COMMAND_BASE + FAKE_GPU_IOCTL_COUNTS,
+						  struct fake_gpu_counts),
+				   .flags = DRM_RENDER_ALLOW,
+				   .func = counts_ioctl,
+				   .name = "COUNTS"},
+};
+
+static int open_file(struct drm_device *dev, struct drm_file *file)
+{
+	struct drm_uring_file *uring = kzalloc(sizeof(*uring), GFP_KERNEL);
+
+	if (!uring)
+		return -ENOMEM;
+	drm_uring_file_init(uring);
+	file->driver_priv = uring;
+	return 0;
+}
+
+static void close_file(struct drm_device *dev, struct drm_file *file)
+{
+	kfree(file->driver_priv);
+}
+
+static int uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	struct drm_file *file = cmd->file->private_data;
+
+	return drm_uring_command(cmd, issue_flags, file->driver_priv, submit);
+}
+
+static const struct file_operations file_operations = {
+	.owner = THIS_MODULE,
+	.open = drm_open,
+	.release = drm_release,
+	.unlocked_ioctl = drm_ioctl,
+	.compat_ioctl = drm_compat_ioctl,
+	.poll = drm_poll,
+	.read = drm_read,
+	.uring_cmd = uring_cmd,
+#ifdef FOP_UNSIGNED_OFFSET
+	.fop_flags = FOP_UNSIGNED_OFFSET,
+#endif
+};
+
+static const struct drm_driver driver = {
+	.driver_features = DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
+	.name = FAKE_GPU_NAME,
+	.desc = "drm_uring's test driver",
+	.date = "20250101",
+	.major = 1,
+	.fops = &file_operations,
+	.ioctls = ioctls,
+	.num_ioctls = ARRAY_SIZE(ioctls),
+	.open = open_file,
+	.postclose = close_file,
+};
+
+static int __init load(void)
+{
+	int error;
+
+	platform = platform_device_register_simple(FAKE_GPU_NAME, PLATFORM_DEVID_NONE, NULL, 0);
+	if (IS_ERR(platform))
+		return PTR_ERR(platform);
+	queue = alloc_workqueue(FAKE_GPU_NAME, WQ_UNBOUND, 0);
+	device = drm_dev_alloc(&driver, &platform->dev);
+	error = !queue ? -ENOMEM : PTR_ERR_OR_ZERO(device);
+	if (!error)
+		error = drm_dev_register(device, 0);
+	if (!error)
+		return 0;
+	if (!IS_ERR(device))
+		drm_dev_put(device);
+	if (queue)
+		destroy_workqueue(queue);
+	platform_device_unregister(platform);
+	return error;
+}
+
+/* No file is open, so all that is left of jobs is their timers' references. */
+static void __exit unload(void)
+{
+	drm_dev_unregister(device);
+	while (atomic64_read(&jobs_alive))
+		schedule_timeout_uninterruptible(1);
+	destroy_workqueue(queue);
+	drm_dev_put(device);
+	platform_device_unregister(platform);
+}
+
+module_init(load);
+module_exit(unload);
+MODULE_DESCRIPTION("A render node without a GPU, which tests drm_uring");
+MODULE_LICENSE("Dual MIT/GPL");

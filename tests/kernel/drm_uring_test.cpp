@@ -1,0 +1,607 @@
+// drm_uring on a real kernel: run by ./dev vm test in a guest that has kernel/test/fake_gpu.ko loaded.
+//
+// Everything goes through the kernel's own doors: DRM ioctls and io_uring.
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <liburing.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.hpp"
+#include "kernel/test/fake_gpu.h"
+
+namespace {
+
+using namespace belfry::uapi;
+
+constexpr auto kSubmit =
+    BELFRY_DRM_IOW(BELFRY_DRM_COMMAND_BASE + FAKE_GPU_IOCTL_SUBMIT, belfry_uring_command);
+constexpr auto kCounts =
+    _IOR(BELFRY_DRM_IOCTL_BASE, BELFRY_DRM_COMMAND_BASE + FAKE_GPU_IOCTL_COUNTS, fake_gpu_counts);
+
+constexpr auto kSignal = static_cast<std::uint32_t>(BELFRY_SUBMIT_SYNC_SIGNAL);
+
+/// An open file of the fake GPU.
+class Node {
+  public:
+    Node() {
+        for (int minor = 128; minor < 192 && !fd_; ++minor) {
+            belfry::base::Fd fd(
+                ::open(("/dev/dri/renderD" + std::to_string(minor)).c_str(), O_RDWR | O_CLOEXEC));
+            std::string name(16, '\0');
+            drm_version version{};
+            version.name_len = name.size();
+            version.name = reinterpret_cast<std::uintptr_t>(name.data());
+            if (fd && ::ioctl(fd.get(), DRM_IOCTL_VERSION, &version) == 0 &&
+                name.c_str() == std::string(FAKE_GPU_NAME))
+                fd_ = std::move(fd);
+        }
+        if (!fd_) throw std::runtime_error("no fake_gpu: this runs in the guest of ./dev vm test");
+    }
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    void close() { fd_ = belfry::base::Fd(); }
+
+    int ioctl(unsigned long request, void* args) const {
+        return ::ioctl(fd(), request, args) == 0 ? 0 : -errno;
+    }
+
+    [[nodiscard]] std::uint32_t syncobj() const {
+        drm_syncobj_create args{};
+        EXPECT_EQ(ioctl(DRM_IOCTL_SYNCOBJ_CREATE, &args), 0);
+        return args.handle;
+    }
+    void signal(std::uint32_t handle, std::uint64_t point = 0) const {
+        drm_syncobj_timeline_array args{};
+        args.handles = reinterpret_cast<std::uintptr_t>(&handle);
+        args.points = reinterpret_cast<std::uintptr_t>(&point);
+        args.count_handles = 1;
+        EXPECT_EQ(ioctl(DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL, &args), 0);
+    }
+    /// 0, or -ETIME if it is not signalled; -EINVAL if nobody has submitted it. Does not wait.
+    [[nodiscard]] int state(std::uint32_t handle, std::uint64_t point = 0, std::int64_t until_ns = 0) const {
+        drm_syncobj_timeline_wait args{};
+        args.handles = reinterpret_cast<std::uintptr_t>(&handle);
+        args.points = reinterpret_cast<std::uintptr_t>(&point);
+        args.timeout_nsec = until_ns;
+        args.count_handles = 1;
+        return ioctl(DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &args);
+    }
+    void await(std::uint32_t handle, std::uint64_t point = 0) const {
+        EXPECT_EQ(state(handle, point, INT64_MAX), 0);
+    }
+    [[nodiscard]] fake_gpu_counts counts() const {
+        fake_gpu_counts counts{};
+        EXPECT_EQ(ioctl(kCounts, &counts), 0);
+        return counts;
+    }
+
+  private:
+    belfry::base::Fd fd_;
+};
+
+/// A ring for commands: what a test writes down is what the kernel gets.
+class Ring {
+  public:
+    explicit Ring(unsigned entries = 256, unsigned flags = IORING_SETUP_SQE128) {
+        io_uring_params params{};
+        params.flags = flags;
+        const int error = io_uring_queue_init_params(entries, &ring_, &params);
+        if (error != 0) throw std::system_error(-error, std::system_category(), "io_uring_setup");
+    }
+    Ring(const Ring&) = delete;
+    Ring& operator=(const Ring&) = delete;
+    ~Ring() { io_uring_queue_exit(&ring_); }
+
+    /// Not yet submitted. The SQE's user_data is the entry's.
+    io_uring_sqe* prepare(const Node& node, const belfry_uring_command& command) {
+        io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+        std::memset(sqe, 0, 2 * sizeof *sqe);
+        sqe->opcode = IORING_OP_URING_CMD;
+        sqe->fd = node.fd();
+        sqe->cmd_op = BELFRY_URING_CMD_SUBMIT;
+        sqe->user_data = command.entry.user_data;
+        std::memcpy(sqe->cmd, &command, sizeof command);
+        return sqe;
+    }
+    io_uring_sqe* prepare_plain() {
+        io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+        std::memset(sqe, 0, 2 * sizeof *sqe);
+        return sqe;
+    }
+    void enter() { EXPECT_GE(io_uring_submit(&ring_), 0); }
+
+    struct Completion {
+        std::uint64_t user_data;
+        int result;
+        bool operator==(const Completion&) const = default;
+    };
+    /// Sleeps until there is one.
+    Completion next() {
+        io_uring_cqe* cqe = nullptr;
+        int error = 0;
+        do error = io_uring_wait_cqe(&ring_, &cqe);
+        while (error == -EINTR);
+        EXPECT_EQ(error, 0);
+        const Completion completion{cqe->user_data, cqe->res};
+        io_uring_cqe_seen(&ring_, cqe);
+        return completion;
+    }
+    [[nodiscard]] bool nothing_completed() {
+        io_uring_get_events(&ring_);  // task work that is due runs
+        return io_uring_cq_ready(&ring_) == 0;
+    }
+    int run(const Node& node, const belfry_uring_command& command) {
+        prepare(node, command);
+        enter();
+        return next().result;
+    }
+    io_uring& raw() { return ring_; }
+
+  private:
+    io_uring ring_{};
+};
+
+belfry_uring_command nop(std::uint64_t user_data = 0) {
+    belfry_uring_command command{};
+    command.entry.opcode = BELFRY_SUBMIT_NOP;
+    command.entry.user_data = user_data;
+    return command;
+}
+belfry_uring_command job(const fake_gpu_job& job, std::uint64_t user_data = 0) {
+    belfry_uring_command command = nop(user_data);
+    command.entry.opcode = FAKE_GPU_JOB;
+    std::memcpy(command.entry.payload, &job, sizeof job);
+    return command;
+}
+belfry_uring_command cancel(std::uint64_t whom, std::uint64_t user_data) {
+    belfry_uring_command command = nop(user_data);
+    command.entry.opcode = BELFRY_SUBMIT_CANCEL;
+    command.entry.payload[0] = whom;
+    return command;
+}
+belfry_uring_command with_wait(belfry_uring_command command, std::uint32_t handle, std::uint64_t point = 0) {
+    command.entry.wait_handle = handle;
+    command.entry.wait_point = point;
+    return command;
+}
+belfry_uring_command with_signal(belfry_uring_command command, std::uint32_t handle,
+                                 std::uint64_t point = 0) {
+    command.entry.signal_handle = handle;
+    command.entry.signal_point = point;
+    return command;
+}
+belfry_uring_command with_more(belfry_uring_command command, const std::vector<belfry_submit_sync>& syncs) {
+    command.entry.more_syncs = static_cast<std::uint16_t>(syncs.size());
+    command.arena = reinterpret_cast<std::uintptr_t>(syncs.data());
+    command.arena_bytes = static_cast<std::uint32_t>(syncs.size() * sizeof syncs[0]);
+    return command;
+}
+
+constexpr fake_gpu_job kAtOnce{.flags = FAKE_GPU_AT_ONCE};
+constexpr fake_gpu_job kShort{};
+constexpr fake_gpu_job kEndless{.delay_ms = 1'000'000};  // ended by its deadline
+
+using Completion = Ring::Completion;
+
+TEST(DrmUring, AJobCompletesWhenItsFenceSignals) {
+    Node node;
+    Ring ring;
+    EXPECT_EQ(ring.run(node, job(kAtOnce)), 0);
+    EXPECT_EQ(ring.run(node, job(kShort)), 0);
+    EXPECT_EQ(ring.run(node, job({.delay_ms = 20})), 0);
+}
+
+TEST(DrmUring, AJobsErrorIsItsResult) {
+    Node node;
+    Ring ring;
+    EXPECT_EQ(ring.run(node, job({.flags = FAKE_GPU_AT_ONCE, .error = EIO})), -EIO);
+    EXPECT_EQ(ring.run(node, job({.delay_ms = 5, .error = EIO})), -EIO);
+    EXPECT_EQ(ring.run(node, job(kEndless)), -ETIMEDOUT);
+}
+
+TEST(DrmUring, AtAcceptanceItCompletesBeforeItsFence) {
+    Node node;
+    Ring ring;
+    const auto done = node.syncobj();
+    auto command = with_signal(job(kEndless), done);
+    command.entry.flags = BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE;
+    EXPECT_EQ(ring.run(node, command), 0);
+    EXPECT_EQ(node.state(done), -ETIME);
+    node.await(done);
+}
+
+TEST(DrmUring, SignalPointsHaveTheJobsFence) {
+    Node node;
+    Ring ring;
+    const auto binary = node.syncobj(), timeline = node.syncobj(), more = node.syncobj();
+    const std::vector<belfry_submit_sync> syncs{{kSignal, timeline, 7}, {kSignal, more, 0}};
+    ring.prepare(node, with_more(with_signal(job({.delay_ms = 100}), binary), syncs));
+    ring.enter();
+    EXPECT_EQ(node.state(binary), -ETIME);
+    EXPECT_EQ(node.state(timeline, 7), -ETIME);
+    EXPECT_EQ(ring.next().result, 0);
+    EXPECT_EQ(node.state(binary), 0);
+    EXPECT_EQ(node.state(timeline, 7), 0);
+    EXPECT_EQ(node.state(more), 0);
+}
+
+TEST(DrmUring, AJobRunsAfterAllThatItWaitsFor) {
+    Node node;
+    Ring ring;
+    const auto first = node.syncobj(), second = node.syncobj(), last = node.syncobj();
+    const std::vector<belfry_submit_sync> syncs{{0, second, 3}};
+    ring.prepare(node, with_signal(job({.delay_ms = 30}), first));
+    ring.prepare(node, with_signal(job({.delay_ms = 60}), second, 3));
+    ring.prepare(node, with_more(with_signal(with_wait(job(kAtOnce), first), last), syncs));
+    ring.enter();
+    EXPECT_EQ(node.state(last), -ETIME);
+    node.await(last);
+    EXPECT_EQ(node.state(first), 0);
+    EXPECT_EQ(node.state(second, 3), 0);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(ring.next().result, 0);  // in any order: task work has none
+}
+
+TEST(DrmUring, AJobDoesNotWaitForAPointThatNobodyHasSubmitted) {
+    Node node;
+    Ring ring;
+    EXPECT_EQ(ring.run(node, with_wait(job(kAtOnce), node.syncobj())), -EINVAL);
+    EXPECT_EQ(ring.run(node, with_wait(job(kAtOnce), node.syncobj(), 1)), -EINVAL);
+}
+
+TEST(DrmUring, ANopWaitsForFences) {
+    Node node;
+    Ring ring;
+    const auto done = node.syncobj();
+    ring.prepare(node, with_signal(job({.delay_ms = 50}, 1), done));
+    ring.prepare(node, with_wait(nop(2), done));
+    ring.enter();
+    EXPECT_TRUE(ring.nothing_completed());
+    EXPECT_EQ(ring.next().result, 0);
+    EXPECT_EQ(ring.next().result, 0);
+}
+
+TEST(DrmUring, ANopWaitsForAPointThatIsNotThereYet) {
+    Node node;
+    Ring ring;
+    const auto later = node.syncobj();
+    ring.prepare(node, with_wait(nop(1), later, 5));
+    ring.enter();
+    EXPECT_TRUE(ring.nothing_completed());
+    node.signal(later, 5);
+    EXPECT_EQ(ring.next(), (Completion{1, 0}));
+}
+
+TEST(DrmUring, ANopSignalsOnceItsWaitIsOver) {
+    Node node;
+    Ring ring;
+    const auto before = node.syncobj(), after = node.syncobj();
+    ring.prepare(node, with_signal(job({.delay_ms = 50}, 1), before));
+    ring.prepare(node, with_signal(with_wait(nop(2), before), after, 9));
+    ring.enter();
+    EXPECT_EQ(node.state(after, 9), -EINVAL);  // not submitted: published late
+    EXPECT_EQ(ring.next().result, 0);
+    EXPECT_EQ(ring.next().result, 0);
+    EXPECT_EQ(node.state(after, 9), 0);
+    EXPECT_EQ(ring.run(node, with_signal(nop(), before)), 0);
+}
+
+TEST(DrmUring, ALinkedJobStartsAfterTheFirstIsDone) {
+    Node node;
+    Ring ring;
+    ring.prepare(node, job({.delay_ms = 30}, 1))->flags |= IOSQE_IO_LINK;
+    ring.prepare(node, job(kAtOnce, 2));
+    ring.enter();
+    EXPECT_EQ(ring.next(), (Completion{1, 0}));
+    EXPECT_EQ(ring.next(), (Completion{2, 0}));
+}
+
+TEST(DrmUring, AFailedJobBreaksItsLink) {
+    Node node;
+    Ring ring;
+    ring.prepare(node, job({.delay_ms = 5, .error = EIO}, 1))->flags |= IOSQE_IO_LINK;
+    ring.prepare(node, job(kAtOnce, 2));
+    ring.enter();
+    EXPECT_EQ(ring.next(), (Completion{1, -EIO}));
+    EXPECT_EQ(ring.next(), (Completion{2, -ECANCELED}));
+}
+
+TEST(DrmUring, ACancelledWaitPublishesNothing) {
+    Node node;
+    Ring ring;
+    const auto pending = node.syncobj(), never = node.syncobj();
+    ring.prepare(node, with_signal(job(kEndless, 1), pending));
+    ring.prepare(node, with_signal(with_wait(nop(2), pending), never));
+    ring.prepare(node, cancel(2, 3));
+    ring.prepare(node, cancel(2, 4));
+    ring.enter();
+    int seen = 0;
+    for (int i = 0; i < 3; ++i) {
+        const auto completion = ring.next();
+        EXPECT_EQ(completion.result, completion.user_data == 2   ? -ECANCELED
+                                     : completion.user_data == 3 ? 0
+                                                                 : -ENOENT);
+        seen |= 1 << completion.user_data;
+    }
+    EXPECT_EQ(seen, 0b11100);
+    EXPECT_EQ(node.state(never), -EINVAL);
+    EXPECT_EQ(ring.next(), (Completion{1, -ETIMEDOUT}));
+}
+
+TEST(DrmUring, AnAcceptedJobCannotBeCancelled) {
+    Node node;
+    Ring ring;
+    ring.prepare(node, job({.delay_ms = 50}, 1));
+    ring.prepare(node, cancel(1, 2));
+    ring.enter();
+    EXPECT_EQ(ring.next(), (Completion{2, -EALREADY}));
+    EXPECT_EQ(ring.next(), (Completion{1, 0}));
+}
+
+TEST(DrmUring, ATimeoutLinkedToACancelBoundsAWait) {
+    Node node;
+    Ring ring;
+    const auto pending = node.syncobj();
+    ring.prepare(node, with_signal(job(kEndless, 1), pending));
+    ring.prepare(node, with_wait(nop(2), pending));
+    __kernel_timespec soon{.tv_sec = 0, .tv_nsec = 10'000'000};
+    io_uring_sqe* const timeout = ring.prepare_plain();
+    io_uring_prep_timeout(timeout, &soon, 0, IORING_TIMEOUT_ETIME_SUCCESS);
+    timeout->flags |= IOSQE_IO_LINK;
+    timeout->user_data = 3;
+    ring.prepare(node, cancel(2, 4));
+    ring.enter();
+    EXPECT_EQ(ring.next(), (Completion{3, -ETIME}));
+    int sum = ring.next().result + ring.next().result;  // the cancel and whom it cancels, in either order
+    EXPECT_EQ(sum, -ECANCELED);
+    EXPECT_EQ(ring.next(), (Completion{1, -ETIMEDOUT}));
+}
+
+TEST(DrmUring, ALinkedTimeoutEndsAWaitForAPointThatNobodySubmits) {
+    Node node;
+    Ring ring;
+    __kernel_timespec soon{.tv_sec = 0, .tv_nsec = 50'000'000};
+    ring.prepare(node, with_wait(nop(1), node.syncobj()))->flags |= IOSQE_IO_LINK;
+    io_uring_sqe* const timeout = ring.prepare_plain();
+    io_uring_prep_link_timeout(timeout, &soon, 0);
+    timeout->user_data = 2;
+    ring.enter();
+    for (int i = 0; i < 2; ++i) {
+        const auto completion = ring.next();
+        if (completion.user_data == 1) {
+            EXPECT_EQ(completion.result, -ECANCELED);
+        }
+    }
+}
+
+TEST(DrmUring, SubmissionByIoctlIsTheSameJob) {
+    Node node;
+    const auto done = node.syncobj();
+    auto command = with_signal(job(kShort), done);
+    EXPECT_EQ(node.ioctl(kSubmit, &command), 0);
+    node.await(done);
+    command = nop();
+    EXPECT_EQ(node.ioctl(kSubmit, &command), -EINVAL);
+}
+
+TEST(DrmUring, APollingThreadSubmitsToo) {
+    Node node;
+    Ring ring(64, IORING_SETUP_SQE128 | IORING_SETUP_SQPOLL);
+    const auto done = node.syncobj();
+    const std::vector<belfry_submit_sync> syncs{{kSignal, done, 1}};  // read with our memory
+    EXPECT_EQ(ring.run(node, with_more(job(kShort), syncs)), 0);
+    EXPECT_EQ(node.state(done, 1), 0);
+}
+
+TEST(DrmUring, ARegisteredFileOutlivesItsDescriptor) {
+    Node node;
+    Ring ring;
+    const int fd = node.fd();
+    ASSERT_EQ(io_uring_register_files(&ring.raw(), &fd, 1), 0);
+    const auto done = node.syncobj();
+    const auto prepare = [&](const belfry_uring_command& command) {
+        io_uring_sqe* const sqe = ring.prepare(node, command);
+        sqe->fd = 0;
+        sqe->flags |= IOSQE_FIXED_FILE;
+    };
+    prepare(with_signal(job({.delay_ms = 50}, 1), done));
+    ring.enter();
+    node.close();
+    prepare(with_wait(nop(2), done));
+    ring.enter();
+    EXPECT_EQ(ring.next().result, 0);
+    EXPECT_EQ(ring.next().result, 0);
+}
+
+TEST(DrmUring, RingAndFileMayGoFirst) {
+    {
+        Node node;
+        Ring ring;
+        const auto pending = node.syncobj();
+        ring.prepare(node, with_signal(job({.delay_ms = 100}), pending));
+        ring.prepare(node, with_wait(nop(), pending));
+        ring.prepare(node, with_wait(nop(), node.syncobj()));
+        ring.enter();
+        node.close();
+    }
+    Node node;
+    auto ring = std::make_unique<Ring>();
+    const auto pending = node.syncobj();
+    ring->prepare(node, with_signal(job({.delay_ms = 100}), pending));
+    ring->prepare(node, with_wait(nop(), pending));
+    ring->enter();
+    ring.reset();
+    node.await(pending);
+}
+
+/// Runs it in a process of its own, which is killed once it has written to the descriptor.
+void kill_when_ready(const std::function<void(int ready)>& body) {
+    const belfry::base::Fd ready(::eventfd(0, EFD_CLOEXEC));
+    const pid_t child = ::fork();
+    if (child == 0) {
+        body(ready.get());
+        for (;;) ::pause();
+    }
+    eventfd_t count = 0;
+    EXPECT_EQ(::eventfd_read(ready.get(), &count), 0);
+    ::kill(child, SIGKILL);
+    EXPECT_EQ(::waitpid(child, nullptr, 0), child);
+}
+
+TEST(DrmUring, KilledProgramsLeaveNothing) {
+    for (int i = 0; i < 100; ++i)
+        kill_when_ready([i](int ready) {
+            Node node;
+            Ring ring(64, IORING_SETUP_SQE128 | (i % 10 == 9 ? IORING_SETUP_SQPOLL : 0u));
+            const int fd = node.fd();
+            const bool registered = i % 2 == 1;
+            if (registered) io_uring_register_files(&ring.raw(), &fd, 1);
+            const auto pending = node.syncobj();
+            const auto prepare = [&](const belfry_uring_command& command) {
+                io_uring_sqe* const sqe = ring.prepare(node, command);
+                if (registered) sqe->fd = 0, sqe->flags |= IOSQE_FIXED_FILE;
+            };
+            prepare(with_signal(job(kEndless), pending));
+            for (int n = 0; n < 8; ++n) prepare(with_wait(nop(), pending));
+            for (int n = 0; n < 2; ++n) prepare(with_wait(nop(), node.syncobj(), 1));
+            for (int n = 0; n < 8; ++n) prepare(job({.delay_ms = static_cast<std::uint32_t>(n)}));
+            ring.enter();
+            if (i % 4 == 3) node.close();
+            ::eventfd_write(ready, 1);
+            for (;;) ::pause();
+        });
+    // What is left must go by itself: the guest then unloads the modules, which a file or a job would
+    // prevent.
+    Node node;
+    Ring ring;
+    EXPECT_EQ(ring.run(node, job(kEndless)), -ETIMEDOUT);  // later than all deadlines before it
+}
+
+TEST(DrmUring, CancelRacesWithTheFence) {
+    Node node;
+    Ring ring;
+    for (int i = 0; i < 500; ++i) {
+        const auto done = node.syncobj();
+        ring.prepare(node, with_signal(job(kShort, 1), done));
+        ring.prepare(node, with_wait(nop(2), done));
+        ring.prepare(node, cancel(2, 3));
+        ring.enter();
+        int result[4] = {1, 1, 1, 1};
+        for (int n = 0; n < 3; ++n) {
+            const auto completion = ring.next();
+            ASSERT_EQ(result[completion.user_data], 1) << "completed twice";
+            result[completion.user_data] = completion.result;
+        }
+        ASSERT_EQ(result[1], 0);
+        ASSERT_TRUE((result[2] == 0 && result[3] == -ENOENT) || (result[2] == -ECANCELED && result[3] == 0))
+            << result[2] << ' ' << result[3];
+    }
+}
+
+TEST(DrmUringRefuses, WhatIsNoCommand) {
+    Node node;
+    Ring ring;
+    const auto refused = [&](const std::function<void(belfry_uring_command&)>& change, int error = -EINVAL) {
+        auto command = job(kAtOnce);
+        change(command);
+        EXPECT_EQ(ring.run(node, command), error);
+    };
+    refused([](auto& command) { command.pad = 1; });
+    refused([](auto& command) { command.entry.flags = BELFRY_SUBMIT_LINK; });
+    refused([](auto& command) { command.entry.flags = 0x80; });
+    refused([](auto& command) { command.entry.opcode = BELFRY_SUBMIT_TIMEOUT; });
+    refused([](auto& command) { command.entry.opcode = 0x3f; });
+    refused([](auto& command) { command.entry.opcode = 0xff; });
+    refused([](auto& command) { command.entry.payload[2] = 1; });
+    refused([](auto& command) { command.entry.wait_point = 1; });
+    refused([](auto& command) { command.entry.signal_point = 1; });
+    refused([](auto& command) { command.entry.wait_handle = 4711; }, -ENOENT);
+    refused([](auto& command) { command.entry.signal_handle = 4711; }, -ENOENT);
+    refused([](auto& command) { command = nop(), command.entry.payload[1] = 1; });
+    refused(
+        [](auto& command) { command = nop(), command.entry.flags = BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE; });
+    refused([](auto& command) { command = cancel(1, 0), command.entry.payload[1] = 1; });
+    refused([](auto& command) { command = cancel(1, 0); }, -ENOENT);
+
+    ring.prepare(node, job(kAtOnce))->cmd_op = 1;
+    ring.enter();
+    EXPECT_EQ(ring.next().result, -EINVAL);
+    Ring small(8, 0);
+    io_uring_sqe* const sqe = io_uring_get_sqe(&small.raw());
+    std::memset(sqe, 0, sizeof *sqe);
+    sqe->opcode = IORING_OP_URING_CMD;
+    sqe->fd = node.fd();
+    sqe->cmd_op = BELFRY_URING_CMD_SUBMIT;
+    small.enter();
+    EXPECT_EQ(small.next().result, -EINVAL);
+}
+
+TEST(DrmUringRefuses, ArenasThatAreNone) {
+    Node node;
+    Ring ring;
+    const auto known = node.syncobj();
+    node.signal(known);
+    std::vector<belfry_submit_sync> syncs(1100, {0, known, 0});
+    const auto result = [&](const std::function<void(belfry_uring_command&)>& change) {
+        auto command = with_more(job(kAtOnce), syncs);
+        command.entry.more_syncs = 2;
+        change(command);
+        return ring.run(node, command);
+    };
+    EXPECT_EQ(result([](auto&) {}), 0);
+    EXPECT_EQ(result([](auto& command) { command.entry.more_syncs = 1024; }), 0);
+    EXPECT_EQ(result([](auto& command) { command.entry.more_syncs = 1025; }), -EINVAL);
+    EXPECT_EQ(result([](auto& command) { command.entry.more_syncs_offset = 4; }), -EINVAL);
+    EXPECT_EQ(result([](auto& command) { command.entry.more_syncs_offset = command.arena_bytes - 16; }),
+              -EINVAL);
+    EXPECT_EQ(result([](auto& command) { command.entry.more_syncs_offset = 0xfffffff8; }), -EINVAL);
+    EXPECT_EQ(result([](auto& command) { command.arena_bytes = 31; }), -EINVAL);
+    EXPECT_EQ(result([](auto& command) { command.arena = 8; }), -EFAULT);
+    EXPECT_EQ(result([](auto& command) { command.arena = ~0ull; }), -EFAULT);
+    syncs[1].flags = 2;
+    EXPECT_EQ(result([](auto&) {}), -EINVAL);
+    syncs[1] = {kSignal, 4711, 0};
+    EXPECT_EQ(result([](auto&) {}), -ENOENT);
+}
+
+TEST(DrmUringRefuses, NothingThatRandomBytesSay) {
+    Node node;
+    Ring ring;
+    std::uint64_t state = 0x9e3779b97f4a7c15;
+    const auto random = [&] { return state ^= state << 13, state ^= state >> 7, state ^= state << 17; };
+    std::vector<belfry_submit_sync> arena(64);
+    for (int i = 0; i < 20'000; ++i) {
+        auto command = job(kAtOnce);
+        auto* const bytes = reinterpret_cast<unsigned char*>(&command);
+        for (auto changes = random() % 6; changes > 0; --changes)
+            bytes[random() % (sizeof command)] =
+                static_cast<unsigned char>(random() % 4 ? random() % 4 : random());
+        if (random() % 2) {
+            command.arena = reinterpret_cast<std::uintptr_t>(arena.data());
+            command.arena_bytes = 1024;
+        }
+        // A NOP may wait for ever, and a job for as long as it says.
+        if (command.entry.opcode == BELFRY_SUBMIT_NOP)
+            command.entry.wait_handle = command.entry.more_syncs = 0;
+        if (command.entry.opcode == FAKE_GPU_JOB) command.entry.payload[0] &= 0xf0000000fu;
+        for (auto& sync : arena)
+            sync = {random() % 2 ? 1u << 31 : 0, static_cast<std::uint32_t>(random() % 4), 0};
+        EXPECT_LE(ring.run(node, command), 0);
+    }
+    EXPECT_EQ(ring.run(node, job(kAtOnce)), 0);
+}
+
+}  // namespace
