@@ -49,6 +49,16 @@ class Call : public std::enable_shared_from_this<Call> {
         const auto i = static_cast<std::size_t>(index);
         return i < fds_.size() ? std::move(fds_[i]) : base::Fd();
     }
+    /// The same for an eventfd, which may be none (empty). EBADF: it is not open; EINVAL: it is something
+    /// else.
+    [[nodiscard]] Result<base::Fd> take_eventfd(std::int32_t index) {
+        if (index == kClosedDescriptor) return std::unexpected(Errno::bad_fd);
+        if (index == kNoDescriptor) return base::Fd();
+        base::Fd eventfd = take_fd(index);
+        if (const auto sound = base::check_eventfd(eventfd.get()); !sound)
+            return std::unexpected(sound.error());
+        return eventfd;
+    }
     /// An fd field's value if the program gave a negative number, and if it gave one that is not open.
     static constexpr std::int32_t kNoDescriptor = -1;
     static constexpr std::int32_t kClosedDescriptor = -2;

@@ -20,6 +20,7 @@
 #include "drm/node.hpp"
 #include "drm/timers.hpp"
 #include "drm/version_ioctls.hpp"
+#include "drm/work.hpp"
 
 namespace belfry::drm {
 
@@ -31,6 +32,11 @@ struct Device {
     FenceContexts& fence_contexts;
     Masters masters{};
     BufferNames buffer_names{};
+    /// What has become ready; whoever runs the driver has every entry into it end with work.run().
+    WorkQueue work{};
+    /// What looks at memory of clients that may have changed without anybody saying so. Whoever runs the
+    /// driver calls polled.run_one() as often as it can while there is any.
+    WorkQueue polled{};
 };
 
 class CoreFile {

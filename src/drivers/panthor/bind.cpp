@@ -60,14 +60,14 @@ Result<void> File::bind_later(Vm& vm, std::span<const drm_panthor_vm_bind_op> op
         jobs.push_back(std::make_unique<BindJob>(vm.binds(), std::move(*prepared)));
     }
 
-    SyncOps sync(syncobjs_);
+    drm::SyncOps sync(syncobjs_);
     for (const auto& op : ops)
-        if (const auto sound = sync.collect_signals(syncs_of(op)); !sound) return sound;
+        if (const auto sound = collect_signals(sync, syncs_of(op)); !sound) return sound;
     for (std::size_t i = 0; i < ops.size(); ++i) {
         BindJob& job = *jobs[i];
-        if (const auto sound = sync.resolve_waits(syncs_of(ops[i]), job.dependencies()); !sound) return sound;
+        if (const auto sound = resolve_waits(sync, syncs_of(ops[i]), job.dependencies()); !sound) return sound;
         job.arm(vm.binds().make_fence());
-        sync.armed(syncs_of(ops[i]), job.finished());
+        armed(sync, syncs_of(ops[i]), job.finished());
     }
 
     // The point of no return: from here on nothing fails, and every fence is signalled by the VM's queue.

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "drivers/panthor/sync_ops.hpp"
-#include "drivers/panthor/work.hpp"
+#include "drm/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
@@ -45,7 +45,7 @@ class BindJob {
     BindJob(BindQueue& queue, BindOp op);
 
     /// The job will not run before these have signalled.
-    [[nodiscard]] Dependencies& dependencies() { return dependencies_; }
+    [[nodiscard]] drm::Dependencies& dependencies() { return dependencies_; }
     /// Made by arm().
     [[nodiscard]] const drm::FencePtr& finished() const { return finished_; }
     /// Numbers the job: from here on it must be pushed.
@@ -55,13 +55,13 @@ class BindJob {
     friend class BindQueue;
 
     BindOp op_;
-    Dependencies dependencies_;
+    drm::Dependencies dependencies_;
     drm::FencePtr finished_;
     std::optional<Errno> error_;
     bool flushed_ = false;
 };
 
-class BindQueue final : public Work {
+class BindQueue final : public drm::Work {
   public:
     BindQueue(Device& device, Vm& vm);
     ~BindQueue() override;

@@ -43,7 +43,7 @@ Device::Device(const gpu::Board& board, drm::ExportHost& exports)
       mcu_memory_(mmu_),
       scheduler_(firmware_, mmu_, board.mmio, timers_),
       sync_waits_({.listen = [this](bool on) { scheduler_.listen_for_sync_updates(on); },
-                   .wake = [this](Work& work) { wake(work); }}) {}
+                   .wake = [this](drm::Work& work) { wake(work); }}) {}
 
 Device::~Device() {
     scheduler_.gpu_gone();
@@ -89,9 +89,7 @@ void Device::tick() {
     run_work();
 }
 
-void Device::wake(Work& work) {
-    if (!work.is_linked()) ready_.push_back(work);
-}
+void Device::wake(drm::Work& work) { core_.work.wake(work); }
 
 void Device::sync_objects_changed() {
     board_.mmio.write(gpu::doorbell_reg(0), 1);
@@ -102,13 +100,7 @@ void Device::mappings_changed() {
     if (!sync_waits_.empty()) wake(recheck_);
 }
 
-void Device::run_work() {
-    while (!ready_.empty()) {
-        Work& work = ready_.front();
-        ready_.pop_front();
-        work.advance();
-    }
-}
+void Device::run_work() { core_.work.run(); }
 
 void Device::job_interrupt(std::uint32_t bits) {
     if (!booted_ && (bits & gpu::kJobIntGlobal) != 0) {

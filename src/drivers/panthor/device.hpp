@@ -16,8 +16,6 @@
 #include <optional>
 #include <set>
 
-#include <boost/intrusive/list.hpp>
-
 #include "belfry/uapi/panthor_drm.h"
 #include "drivers/panthor/firmware.hpp"
 #include "drivers/panthor/group.hpp"
@@ -25,7 +23,7 @@
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/scheduler.hpp"
 #include "drivers/panthor/sync_waits.hpp"
-#include "drivers/panthor/work.hpp"
+#include "drm/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/core_ioctls.hpp"
 #include "drm/exports.hpp"
@@ -58,7 +56,7 @@ class Device {
     /// Does what fences and jobs have become ready for. Every entry ends with it.
     void run_work();
     /// Has `work` looked at before the current entry returns.
-    void wake(Work& work);
+    void wake(drm::Work& work);
 
     /// Sync objects were written by somebody who is not the GPU: whoever waits for one, there or in the
     /// driver, looks again (facts/firmware-and-scheduling.md 7, B9).
@@ -122,12 +120,11 @@ class Device {
     Scheduler scheduler_;
     SyncWaits sync_waits_;
     /// By Work: whoever changes memory or mappings may be on the list of waits itself.
-    struct Recheck final : Work {
+    struct Recheck final : drm::Work {
         explicit Recheck(SyncWaits& waits) : waits_(waits) {}
         void advance() override { waits_.recheck(); }
         SyncWaits& waits_;
     } recheck_{sync_waits_};
-    boost::intrusive::list<Work, boost::intrusive::constant_time_size<false>> ready_;
     std::function<void(Result<void>)> on_boot_;
     std::uint64_t last_serial_ = 0;
     bool booted_ = false;

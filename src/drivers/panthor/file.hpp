@@ -77,8 +77,6 @@ class File final : public drm::File {
     [[nodiscard]] std::uint8_t allowed_priorities();
     [[nodiscard]] std::shared_ptr<Group> group(std::uint32_t handle);
     [[nodiscard]] Group* group_by_serial(std::uint64_t serial);
-    /// The eventfd that a field of `call` names; empty if it names none. EBADF, EINVAL.
-    static Result<base::Fd> take_eventfd(drm::Call& call, std::int32_t field);
     Result<void> bind_now(Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     Result<void> bind_later(Vm& vm, std::span<const uapi::drm_panthor_vm_bind_op> ops);
     Result<BindOp> prepare_bind(const Vm& vm, const uapi::drm_panthor_vm_bind_op& op);

@@ -22,7 +22,7 @@
 #include "drivers/panthor/queue.hpp"
 #include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/vm.hpp"
-#include "drivers/panthor/work.hpp"
+#include "drm/work.hpp"
 #include "drm/timers.hpp"
 
 namespace belfry::panthor {
@@ -126,7 +126,7 @@ using RunnableHook =
     boost::intrusive::list_base_hook<boost::intrusive::tag<RunnableTag>,
                                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
-class Group final : public Work, public RunnableHook, public std::enable_shared_from_this<Group> {
+class Group final : public drm::Work, public RunnableHook, public std::enable_shared_from_this<Group> {
   public:
     static Result<std::shared_ptr<Group>> make(Device& device, GroupOptions options);
     explicit Group(Device& device, GroupOptions options, std::uint64_t serial);

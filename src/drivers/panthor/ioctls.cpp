@@ -323,9 +323,9 @@ Result<void> File::group_create(Call& call) {
                          .max_fragment_cores = args.max_fragment_cores,
                          .max_tiler_cores = args.max_tiler_cores};
     if (user_submit) {
-        auto sync_update = take_eventfd(call, args.eventfd_sync_update);
+        auto sync_update = call.take_eventfd(args.eventfd_sync_update);
         if (!sync_update) return std::unexpected(sync_update.error());
-        auto group_state = take_eventfd(call, args.eventfd_group_state);
+        auto group_state = call.take_eventfd(args.eventfd_group_state);
         if (!group_state) return std::unexpected(group_state.error());
         options.sync_update_eventfd = std::move(*sync_update);
         options.group_state_eventfd = std::move(*group_state);

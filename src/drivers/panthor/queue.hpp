@@ -22,7 +22,7 @@
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
 #include "drivers/panthor/sync_ops.hpp"
-#include "drivers/panthor/work.hpp"
+#include "drm/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
@@ -54,7 +54,7 @@ class Job : public boost::intrusive::list_base_hook<> {
     Job(Queue& queue, const JobStream& stream);
 
     /// The job will not run before these have signalled.
-    [[nodiscard]] Dependencies& dependencies() { return dependencies_; }
+    [[nodiscard]] drm::Dependencies& dependencies() { return dependencies_; }
     /// Signals when the job is done, or has failed. Made by arm().
     [[nodiscard]] const drm::FencePtr& finished() const { return finished_; }
     /// Numbers the job: from here on it must be pushed.
@@ -65,13 +65,13 @@ class Job : public boost::intrusive::list_base_hook<> {
 
     Queue& queue_;
     JobStream stream_;
-    Dependencies dependencies_;
+    drm::Dependencies dependencies_;
     drm::FencePtr finished_;
     std::uint64_t seqno_ = 0;     // of the queue's sync object; 0 until it is in the ring
     std::uint64_t ring_end_ = 0;  // counter of the ring's bytes
 };
 
-class Queue final : public Work {
+class Queue final : public drm::Work {
   public:
     Queue(Device& device, Group& group, std::size_t index, const QueueOptions& options);
     ~Queue() override;

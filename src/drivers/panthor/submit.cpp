@@ -41,9 +41,9 @@ Result<void> File::group_submit(drm::Call& call) {
     for (const auto& submit : submits)
         if (const auto sound = check_job(found.get(), submit); !sound) return sound;
 
-    SyncOps sync(syncobjs_);
+    drm::SyncOps sync(syncobjs_);
     for (const auto& submit : submits)
-        if (const auto sound = sync.collect_signals(syncs_of(submit)); !sound) return sound;
+        if (const auto sound = collect_signals(sync, syncs_of(submit)); !sound) return sound;
 
     std::vector<std::unique_ptr<Job>> jobs;
     jobs.reserve(submits.size());
@@ -52,10 +52,10 @@ Result<void> File::group_submit(drm::Call& call) {
         auto job = std::make_unique<Job>(queue, JobStream{.address = submit.stream_addr,
                                                           .bytes = submit.stream_size,
                                                           .latest_flush = submit.latest_flush});
-        if (const auto sound = sync.resolve_waits(syncs_of(submit), job->dependencies()); !sound)
+        if (const auto sound = resolve_waits(sync, syncs_of(submit), job->dependencies()); !sound)
             return sound;
         job->arm(queue.make_fence());
-        sync.armed(syncs_of(submit), job->finished());
+        armed(sync, syncs_of(submit), job->finished());
         jobs.push_back(std::move(job));
     }
 

@@ -1,5 +1,7 @@
 #include "drivers/panthor/sync_ops.hpp"
 
+#include <utility>
+
 namespace belfry::panthor {
 namespace {
 
@@ -21,67 +23,29 @@ Result<void> check_flags(const drm_panthor_sync_op& op) {
 
 }  // namespace
 
-bool Dependencies::ready() {
-    while (!fences_.empty()) {
-        if (signalled_.pending()) return false;
-        if (fences_.back()->add_callback(signalled_)) return false;
-        fences_.pop_back();
-    }
-    return true;
-}
-
-SyncOps::Signal* SyncOps::find(const drm_panthor_sync_op& op) {
-    const auto found = index_.find({op.handle, op.timeline_value});
-    return found != index_.end() ? &signals_[found->second] : nullptr;
-}
-
-Result<void> SyncOps::collect_signals(Ops ops) {
+Result<void> collect_signals(drm::SyncOps& sync, SyncSpan ops) {
     for (const drm_panthor_sync_op& op : ops) {
         if (!is_signal(op)) continue;
         if (const auto sound = check_flags(op); !sound) return sound;
-        if (find(op) != nullptr) continue;
-        drm::SyncobjPtr syncobj = syncobjs_.find(op.handle);
-        if (syncobj == nullptr) return kInvalid;
-        auto present = syncobj->find_point(op.timeline_value);
-        index_.emplace(std::pair{op.handle, op.timeline_value}, signals_.size());
-        signals_.push_back({.syncobj = std::move(syncobj),
-                            .point = op.timeline_value,
-                            .node = drm::ChainNode::make(),
-                            .fence = present ? std::move(*present) : nullptr});
+        if (const auto sound = sync.collect_signal(op.handle, op.timeline_value); !sound) return sound;
     }
     return {};
 }
 
-Result<void> SyncOps::resolve_waits(Ops ops, Dependencies& dependencies) {
+Result<void> resolve_waits(const drm::SyncOps& sync, SyncSpan ops, drm::Dependencies& dependencies) {
     for (const drm_panthor_sync_op& op : ops) {
         if (is_signal(op)) continue;
         if (const auto sound = check_flags(op); !sound) return sound;
-        if (const Signal* const signal = find(op)) {
-            if (signal->fence == nullptr) return kInvalid;
-            dependencies.add(signal->fence);
-            continue;
-        }
-        const drm::SyncobjPtr syncobj = syncobjs_.find(op.handle);
-        if (syncobj == nullptr) return std::unexpected(Errno::no_entry);
-        auto fence = syncobj->find_point(op.timeline_value);
-        if (!fence) return kInvalid;
+        auto fence = sync.resolve_wait(op.handle, op.timeline_value);
+        if (!fence) return std::unexpected(fence.error());
         dependencies.add(std::move(*fence));
     }
     return {};
 }
 
-void SyncOps::armed(Ops ops, const drm::FencePtr& finished) {
+void armed(drm::SyncOps& sync, SyncSpan ops, const drm::FencePtr& finished) {
     for (const drm_panthor_sync_op& op : ops)
-        if (is_signal(op)) find(op)->fence = finished;
-}
-
-void SyncOps::publish() {
-    for (Signal& signal : signals_) {
-        if (signal.point != 0)
-            signal.syncobj->add_point(std::move(signal.node), std::move(signal.fence), signal.point);
-        else
-            signal.syncobj->replace(std::move(signal.fence));
-    }
+        if (is_signal(op)) sync.armed(op.handle, op.timeline_value, finished);
 }
 
 }  // namespace belfry::panthor

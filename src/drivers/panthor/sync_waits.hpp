@@ -20,7 +20,7 @@
 
 #include "base/result.hpp"
 #include "belfry/uapi/csf.hpp"
-#include "drivers/panthor/work.hpp"
+#include "drm/work.hpp"
 
 namespace belfry::panthor {
 
@@ -51,7 +51,7 @@ class SyncWait
     enum class State : std::uint8_t { waiting, satisfied, unmapped };
 
     /// `waiter` is woken (Device::wake) each time that the wait ends.
-    explicit SyncWait(Work& waiter, SyncCondition condition)
+    explicit SyncWait(drm::Work& waiter, SyncCondition condition)
         : waiter_(waiter), condition_(std::move(condition)) {}
 
     [[nodiscard]] const SyncCondition& condition() const { return condition_; }
@@ -63,16 +63,16 @@ class SyncWait
   private:
     friend class SyncWaits;
 
-    Work& waiter_;
+    drm::Work& waiter_;
     SyncCondition condition_;
 };
 
-class SyncWaits final : private Work {
+class SyncWaits final : private drm::Work {
   public:
     struct Hooks {
         std::function<void(bool)>
             listen;  ///< the GPU is to report updates of sync objects, or need not any more
-        std::function<void(Work&)> wake;
+        std::function<void(drm::Work&)> wake;
     };
     explicit SyncWaits(Hooks hooks) : hooks_(std::move(hooks)) {}
 

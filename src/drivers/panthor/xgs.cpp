@@ -30,18 +30,10 @@ Result<void> check_op(const drm_panthor_xgs_op& op) {
 
 }  // namespace
 
-Result<base::Fd> File::take_eventfd(drm::Call& call, std::int32_t field) {
-    if (field == drm::Call::kClosedDescriptor) return std::unexpected(Errno::bad_fd);
-    if (field == drm::Call::kNoDescriptor) return base::Fd();
-    base::Fd eventfd = call.take_fd(field);
-    if (const auto sound = base::check_eventfd(eventfd.get()); !sound) return std::unexpected(sound.error());
-    return eventfd;
-}
-
 Result<void> File::xgs_queue_create(drm::Call& call) {
     auto& args = call.args<drm_panthor_xgs_queue_create>();
     if (args.pad != 0) return kInvalid;
-    auto updates = take_eventfd(call, args.eventfd_sync_update);
+    auto updates = call.take_eventfd(args.eventfd_sync_update);
     if (!updates) return std::unexpected(updates.error());
     const auto* const vm = vms_.find(args.vm_id);
     if (vm == nullptr) return kInvalid;
@@ -71,12 +63,12 @@ Result<void> File::xgs_queue_submit(drm::Call& call) {
     const std::size_t load = ops.size() + syncs.size() + 1;
     if (const auto room = queue.check_room(load); !room) return room;
 
-    SyncOps sync(syncobjs_);
-    if (const auto sound = sync.collect_signals(syncs); !sound) return sound;
+    drm::SyncOps sync(syncobjs_);
+    if (const auto sound = collect_signals(sync, syncs); !sound) return sound;
     auto job =
         std::make_unique<XgsJob>(queue, args.flags, std::vector(ops.begin(), ops.end()), std::move(sync));
-    if (const auto sound = job->sync().resolve_waits(syncs, job->dependencies()); !sound) return sound;
-    job->sync().armed(syncs, job->finished());
+    if (const auto sound = resolve_waits(job->sync(), syncs, job->dependencies()); !sound) return sound;
+    armed(job->sync(), syncs, job->finished());
     // The point of no return: from here on nothing fails, and the fence is signalled by the queue.
     queue.push(std::move(job), load);
     return {};

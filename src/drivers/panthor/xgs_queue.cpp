@@ -33,7 +33,7 @@ bool is_wait(const drm_panthor_xgs_op& op) {
 
 }  // namespace
 
-XgsJob::XgsJob(XgsQueue& queue, std::uint32_t flags, std::vector<drm_panthor_xgs_op> ops, SyncOps sync)
+XgsJob::XgsJob(XgsQueue& queue, std::uint32_t flags, std::vector<drm_panthor_xgs_op> ops, drm::SyncOps sync)
     : queue_(queue),
       flags_(flags),
       ops_(std::move(ops)),

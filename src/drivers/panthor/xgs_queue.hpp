@@ -25,7 +25,7 @@
 #include "drivers/panthor/sync_ops.hpp"
 #include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/vm.hpp"
-#include "drivers/panthor/work.hpp"
+#include "drm/work.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
 
@@ -71,11 +71,11 @@ constexpr std::optional<XgsJobState> next(XgsJobState from, XgsJobEvent event) {
 class XgsJob {
   public:
     /// The ops and flags of XGS_QUEUE_SUBMIT, which were found sound. `sync` has the signals collected.
-    XgsJob(XgsQueue& queue, std::uint32_t flags, std::vector<uapi::drm_panthor_xgs_op> ops, SyncOps sync);
+    XgsJob(XgsQueue& queue, std::uint32_t flags, std::vector<uapi::drm_panthor_xgs_op> ops, drm::SyncOps sync);
 
     /// The job does nothing before these have signalled.
-    [[nodiscard]] Dependencies& dependencies() { return dependencies_; }
-    [[nodiscard]] SyncOps& sync() { return sync_; }
+    [[nodiscard]] drm::Dependencies& dependencies() { return dependencies_; }
+    [[nodiscard]] drm::SyncOps& sync() { return sync_; }
     [[nodiscard]] const drm::FencePtr& finished() const { return finished_; }
 
   private:
@@ -89,14 +89,14 @@ class XgsJob {
     std::uint32_t flags_;
     std::vector<uapi::drm_panthor_xgs_op> ops_;
     std::size_t next_ = 0;  // what is before it has been done, and is never done again
-    SyncOps sync_;
-    Dependencies dependencies_;
+    drm::SyncOps sync_;
+    drm::Dependencies dependencies_;
     drm::FencePtr finished_;
     std::optional<Errno> error_;
     drm::Timer deadline_;
 };
 
-class XgsQueue final : public Work {
+class XgsQueue final : public drm::Work {
   public:
     /// What may be queued: operations, syncs and one more for each job.
     static constexpr std::size_t kLoadMax = 16384;
