@@ -8,6 +8,7 @@
 #include "belfry/error.hpp"
 #include "belfry/eventfd_waits.hpp"
 #include "belfry/group.hpp"
+#include "belfry/submit_ring.hpp"
 #include "belfry/sync_object.hpp"
 #include "belfry/syncobj.hpp"
 #include "belfry/vm.hpp"

@@ -16,6 +16,8 @@
 namespace belfry {
 
 class Buffer;
+class SubmitRing;
+struct SubmitRingOptions;
 class Syncobj;
 class Vm;
 namespace client {
@@ -74,6 +76,9 @@ class BELFRY_EXPORT Device {
     [[nodiscard]] Result<Vm> create_vm() const;
     /// A DRM syncobj: unsubmitted, or signalled from the start.
     [[nodiscard]] Result<Syncobj> create_syncobj(bool signalled = false) const;
+
+    /// A ring for entries and completions; see submit_ring.hpp. EBUSY: the file has 16.
+    [[nodiscard]] Result<SubmitRing> create_submit_ring(const SubmitRingOptions& options) const;
 
     /// Tells the driver that this process has changed sync objects: command streams and XGS queues that wait
     /// for one look again. Not needed for CPU waiters, nor where Queue::ring() reaches the stream.

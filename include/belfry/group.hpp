@@ -133,6 +133,8 @@ class BELFRY_EXPORT Group {
 
     /// Asks the driver.
     [[nodiscard]] Result<GroupStatus> status() const;
+    /// What requests and entries of submit rings name it by.
+    [[nodiscard]] std::uint32_t handle() const;
 
     /// User submission only. From now on this group alone updates `object`, which lies in its VM. When the
     /// group ends, whatever ends it (its process too), the object gets the value UINT64_MAX and the error

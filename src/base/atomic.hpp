@@ -4,7 +4,10 @@
 // client can write is read by load() only: once, into a local, which is then judged and used.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -20,6 +23,16 @@ template <typename T>
 [[nodiscard]] T load(const T& word, std::memory_order order) {
     // atomic_ref<const T> comes with C++26 only; a load does not write.
     return std::atomic_ref(const_cast<T&>(word)).load(order);
+}
+
+/// A copy of a struct in memory that a client can write, each word of it read once. Whole words, aligned.
+template <typename T>
+    requires(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(std::uint64_t) == 0)
+[[nodiscard]] T copy_once(const std::byte* from) {
+    std::array<std::uint64_t, sizeof(T) / sizeof(std::uint64_t)> words;
+    for (std::size_t i = 0; i < words.size(); ++i)
+        words[i] = load(reinterpret_cast<const std::uint64_t*>(from)[i], kRelaxed);
+    return std::bit_cast<T>(words);
 }
 
 template <typename T>

@@ -31,6 +31,7 @@ enum class Errno : int {
     timed_out = ETIMEDOUT,
     timer_expired = ETIME,
     cancelled = ECANCELED,
+    already = EALREADY,
     connection_reset = ECONNRESET,
 };
 

@@ -259,6 +259,7 @@ Group::~Group() = default;
 
 Queue& Group::queue(std::size_t index) { return impl_->queues.at(index); }
 Result<GroupStatus> Group::status() const { return impl_->shared->status(); }
+std::uint32_t Group::handle() const { return impl_->shared->handle; }
 
 Result<void> Group::submit(std::size_t queue, std::uint64_t address, std::uint32_t bytes,
                            std::span<const SyncOp> syncs) {

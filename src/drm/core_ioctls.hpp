@@ -8,6 +8,7 @@
 //         driver's own requests and those on syncobjs are allowed on both, so they are not checked here.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -37,6 +38,8 @@ struct Device {
     /// What looks at memory of clients that may have changed without anybody saying so. Whoever runs the
     /// driver calls polled.run_one() as often as it can while there is any.
     WorkQueue polled{};
+    /// Entries of submit rings that were taken since the start.
+    std::uint64_t submit_entries = 0;
 };
 
 class CoreFile {

@@ -91,7 +91,7 @@ void Server::serve() {
     constexpr std::uint64_t kSpinNs = 8'000;
     /// Between two looks, which hold up whoever sends.
     constexpr std::uint64_t kPauseNs = 500;
-    /// Messages in a row of channels that are warm, before everybody else has a turn.
+    /// Messages in a row of channels that are warm, or turns of rings, before everybody else has a turn.
     constexpr unsigned kTurn = 8;
     const bool spins = std::thread::hardware_concurrency() > 1;
     unsigned in_a_row = 0;
@@ -100,16 +100,19 @@ void Server::serve() {
     const auto until_stopped = asio::make_work_guard(io_);
     while (!io_.stopped()) {
         bool found = warm_.look(now);
+        if (device_.polls()) found |= poll_rings(now);
         if (!found || ++in_a_row == kTurn) {
             in_a_row = 0;
             found |= io_.poll() != 0;
         }
+        // A ring that is awake has nobody who waits for us to look less often.
+        const bool pauses = !found && !device_.polls();
         const std::uint64_t begun =
-            std::exchange(now, found ? base::monotonic_ns() : base::relax_for(kPauseNs));
+            std::exchange(now, pauses ? base::relax_for(kPauseNs) : base::monotonic_ns());
         if (found) {
             device_.busy_ns += now - begun;
             last_event_ns = now;
-        } else if (!spins || now - last_event_ns >= kSpinNs) {
+        } else if (!device_.polls() && (!spins || now - last_event_ns >= kSpinNs)) {
             warm_.cool_down();
             io_.run_one();
             now = last_event_ns = base::monotonic_ns();
@@ -117,6 +120,14 @@ void Server::serve() {
         }
     }
     warm_.cool_down();
+}
+
+/// Submit rings: false if the one whose turn it was had nothing.
+bool Server::poll_rings(std::uint64_t now) {
+    device_.set_now(now);
+    const bool found = device_.poll();
+    if (found) arm_timer();
+    return found;
 }
 
 void Server::stop() {

@@ -49,6 +49,7 @@ class Server {
   private:
     [[nodiscard]] std::expected<void, std::string> open_doors();
     void serve();
+    bool poll_rings(std::uint64_t now);
     void shut_down();
     void close_doors();
     void await_interrupt();

@@ -8,6 +8,7 @@
 #include "belfry/uapi/dma_buf.h"
 #include "belfry/uapi/drm.h"
 #include "belfry/uapi/panthor_drm.h"
+#include "belfry/uapi/submit_ring.h"
 #include "belfry/uapi/sw_sync.h"
 #include "belfry/uapi/sync_file.h"
 
@@ -578,6 +579,36 @@ constexpr Field kGroupKickFields[] = {
 };
 constexpr StructLayout kGroupKick = LAYOUT(drm_panthor_group_kick, kGroupKickFields, kNone);
 
+constexpr Field kRingCreateFields[] = {
+    FIELD(belfry_submit_ring_create, sq_entries, number),
+    FIELD(belfry_submit_ring_create, cq_entries, number),
+    FIELD(belfry_submit_ring_create, arena_bytes, hex),
+    FIELD(belfry_submit_ring_create, flags, flags),
+    FIELD(belfry_submit_ring_create, eventfd_completions, descriptor),
+    FIELD_OUT(belfry_submit_ring_create, handle, handle),
+    FIELD_OUT(belfry_submit_ring_create, mmap_offset, hex),
+    FIELD_OUT(belfry_submit_ring_create, mmap_bytes, hex),
+    FIELD_OUT(belfry_submit_ring_create, entries_offset, hex),
+    FIELD_OUT(belfry_submit_ring_create, arena_offset, hex),
+    FIELD_OUT(belfry_submit_ring_create, consumer_offset, hex),
+    FIELD_OUT(belfry_submit_ring_create, completions_offset, hex),
+};
+constexpr StructLayout kRingCreate = LAYOUT(belfry_submit_ring_create, kRingCreateFields, kNone);
+constexpr DescriptorField kRingCreateDescriptors[] = {
+    descriptor_in(offsetof(belfry_submit_ring_create, eventfd_completions))};
+
+constexpr Field kRingDestroyFields[] = {
+    FIELD(belfry_submit_ring_destroy, handle, handle),
+    FIELD(belfry_submit_ring_destroy, pad, padding),
+};
+constexpr StructLayout kRingDestroy = LAYOUT(belfry_submit_ring_destroy, kRingDestroyFields, kNone);
+
+constexpr Field kRingEnterFields[] = {
+    FIELD(belfry_submit_ring_enter, handle, handle),
+    FIELD(belfry_submit_ring_enter, pad, padding),
+};
+constexpr StructLayout kRingEnter = LAYOUT(belfry_submit_ring_enter, kRingEnterFields, kNone);
+
 constexpr Field kXgsQueueCreateFields[] = {
     FIELD(drm_panthor_xgs_queue_create, vm_id, handle),
     FIELD(drm_panthor_xgs_queue_create, eventfd_sync_update, descriptor),
@@ -764,6 +795,10 @@ constexpr Ioctl kIoctls[] = {
     MODESETTING_ROW(0xd0, "MODE_CLOSEFB"),
     ROW(DRM_IOCTL_SET_CLIENT_NAME, "SET_CLIENT_NAME", kSetClientName),
     ROW(DRM_IOCTL_GEM_CHANGE_HANDLE, "GEM_CHANGE_HANDLE", kGemChangeHandle),
+    ROW(DRM_IOCTL_BELFRY_SUBMIT_RING_CREATE, "BELFRY_SUBMIT_RING_CREATE", kRingCreate,
+        kRingCreateDescriptors),
+    ROW(DRM_IOCTL_BELFRY_SUBMIT_RING_DESTROY, "BELFRY_SUBMIT_RING_DESTROY", kRingDestroy),
+    ROW(DRM_IOCTL_BELFRY_SUBMIT_RING_ENTER, "BELFRY_SUBMIT_RING_ENTER", kRingEnter),
 };
 
 /// Type and number of a request: all but its size and direction bits.

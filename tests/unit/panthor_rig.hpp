@@ -435,6 +435,13 @@ class Rig {
         }
         ADD_FAILURE() << "still busy after " << rounds_max << " rounds";
     }
+    /// So many looks at submit rings that are awake.
+    void poll_rings(unsigned looks = 4) {
+        for (unsigned i = 0; i < looks; ++i) {
+            device_->poll();
+            check();
+        }
+    }
     /// The GPU alone, until it has nothing left.
     void run_gpu_until_idle(unsigned steps_max = 100'000) {
         for (unsigned i = 0; i < steps_max; ++i)

@@ -401,6 +401,9 @@ TEST(IoctlTable, KnowsTheKernelsNumbers) {
         {0xc01864cf, "SYNCOBJ_EVENTFD"},
         {0xc01064d1, "SET_CLIENT_NAME"},
         {0xc00864d2, "GEM_CHANGE_HANDLE"},
+        {0xc03864f0, "BELFRY_SUBMIT_RING_CREATE"},
+        {0x400864f1, "BELFRY_SUBMIT_RING_DESTROY"},
+        {0x400864f2, "BELFRY_SUBMIT_RING_ENTER"},
     };
     for (const auto& [request, name] : kAll) {
         const auto row = find_ioctl(request);

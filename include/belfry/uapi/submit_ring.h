@@ -66,7 +66,7 @@ enum belfry_submit_sync_flags {
     BELFRY_SUBMIT_SYNC_SIGNAL = -0x7fffffff - 1, /* bit 31; without it the entry waits for the point */
 };
 
-/* A further point. (As long as a drm_panthor_sync_op, and alike.) */
+/* A further point. */
 struct belfry_submit_sync {
     uint32_t flags; /* enum belfry_submit_sync_flags */
     uint32_t handle;

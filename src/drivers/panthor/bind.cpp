@@ -65,7 +65,8 @@ Result<void> File::bind_later(Vm& vm, std::span<const drm_panthor_vm_bind_op> op
         if (const auto sound = collect_signals(sync, syncs_of(op)); !sound) return sound;
     for (std::size_t i = 0; i < ops.size(); ++i) {
         BindJob& job = *jobs[i];
-        if (const auto sound = resolve_waits(sync, syncs_of(ops[i]), job.dependencies()); !sound) return sound;
+        if (const auto sound = resolve_waits(sync, syncs_of(ops[i]), job.dependencies()); !sound)
+            return sound;
         job.arm(vm.binds().make_fence());
         armed(sync, syncs_of(ops[i]), job.finished());
     }

@@ -52,11 +52,14 @@ void BindQueue::advance() {
 }
 
 void BindQueue::run(BindJob& job) {
-    if (const auto done = vm_.execute(std::move(job.op_)); !done) {
+    if (job.follows_ && last_error_) {
+        job.error_ = last_error_;
+    } else if (const auto done = vm_.execute(std::move(job.op_)); !done) {
         job.error_ = done.error();
         // The program built on this operation, and on those behind it.
         vm_.unusable = true;
     }
+    last_error_ = job.error_;
     vm_.flush([this, &job] { flushed(job); });
 }
 

@@ -17,10 +17,10 @@
 #include <utility>
 
 #include "drivers/panthor/sync_ops.hpp"
-#include "drm/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
+#include "drm/work.hpp"
 
 namespace belfry::panthor {
 
@@ -46,6 +46,8 @@ class BindJob {
 
     /// The job will not run before these have signalled.
     [[nodiscard]] drm::Dependencies& dependencies() { return dependencies_; }
+    /// It is not done if the job before it has failed, and fails like that.
+    void follow() { follows_ = true; }
     /// Made by arm().
     [[nodiscard]] const drm::FencePtr& finished() const { return finished_; }
     /// Numbers the job: from here on it must be pushed.
@@ -58,6 +60,7 @@ class BindJob {
     drm::Dependencies dependencies_;
     drm::FencePtr finished_;
     std::optional<Errno> error_;
+    bool follows_ = false;
     bool flushed_ = false;
 };
 
@@ -84,6 +87,7 @@ class BindQueue final : public drm::Work {
     Vm& vm_;
     std::uint64_t fence_context_;
     std::uint64_t last_fence_ = 0;
+    std::optional<Errno> last_error_;  // of the job that was run last
     std::deque<std::unique_ptr<BindJob>> waiting_;
     std::deque<std::unique_ptr<BindJob>> flushing_;  // the tables are changed
     drm::Timer next_slice_;

@@ -100,6 +100,13 @@ void Device::mappings_changed() {
     if (!sync_waits_.empty()) wake(recheck_);
 }
 
+bool Device::poll() {
+    const std::uint64_t before = core_.submit_entries;
+    core_.polled.run_one();
+    run_work();
+    return core_.submit_entries != before;
+}
+
 void Device::run_work() { core_.work.run(); }
 
 void Device::job_interrupt(std::uint32_t bits) {

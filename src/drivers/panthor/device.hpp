@@ -23,12 +23,12 @@
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/scheduler.hpp"
 #include "drivers/panthor/sync_waits.hpp"
-#include "drm/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/core_ioctls.hpp"
 #include "drm/exports.hpp"
 #include "drm/fence.hpp"
 #include "drm/timers.hpp"
+#include "drm/work.hpp"
 #include "gpu/board.hpp"
 
 namespace belfry::panthor {
@@ -57,6 +57,11 @@ class Device {
     void run_work();
     /// Has `work` looked at before the current entry returns.
     void wake(drm::Work& work);
+
+    /// Submit rings are awake: poll() is to be called as often as can be.
+    [[nodiscard]] bool polls() const { return !core_.polled.empty(); }
+    /// Looks at one of them. True if it had entries.
+    bool poll();
 
     /// Sync objects were written by somebody who is not the GPU: whoever waits for one, there or in the
     /// driver, looks again (facts/firmware-and-scheduling.md 7, B9).

@@ -1,7 +1,7 @@
 // File: one open file of the device: its handles, and the table of its ioctls.
 //
-// Owns   BO, VM, group, XGS queue and syncobj handles. Owned by the transport; when it dies, groups are ended
-// first. Runs   in the driver actor. Called by a transport (drm::File).
+// Owns   BO, VM, group, XGS queue and syncobj handles, and its submit rings. Owned by the transport; when it
+// dies, groups are ended first. Runs   in the driver actor. Called by a transport (drm::File).
 //
 // Each ioctl is a row of kIoctls in ioctls.cpp and a handler of the same name. What a request looks like in
 // memory is described once, in uapi/ioctl_table.hpp; a handler sees a private copy.
@@ -19,11 +19,12 @@
 #include "drm/core_ioctls.hpp"
 #include "drm/handles.hpp"
 #include "drm/node.hpp"
+#include "drm/submit_ring_ioctls.hpp"
 #include "drm/syncobj_ioctls.hpp"
 
 namespace belfry::panthor {
 
-class File final : public drm::File {
+class File final : public drm::File, private drm::SubmitDriver {
   public:
     File(Device& device, drm::NodeKind kind, const drm::Opener& opener);
     ~File() override;
@@ -65,6 +66,7 @@ class File final : public drm::File {
         return found != nullptr ? *found : nullptr;
     }
     void check_invariants() const {
+        rings_.check_invariants();
         buffers_.check_invariants();
         vms_.for_each([](std::uint32_t, const std::shared_ptr<Vm>& vm) { vm->check_invariants(); });
         xgs_queues_.for_each(
@@ -72,6 +74,12 @@ class File final : public drm::File {
     }
 
   private:
+    // Entries of submit rings (ring_ops.cpp).
+    Result<drm::SubmitAccepted> submit(drm::SubmitRequest& request) override;
+    Result<drm::SubmitAccepted> ring_job(drm::SubmitRequest& request);
+    Result<drm::SubmitAccepted> ring_bind(drm::SubmitRequest& request);
+    Result<drm::SubmitAccepted> ring_xgs(drm::SubmitRequest& request);
+
     void driver_ioctl(const std::shared_ptr<drm::Call>& call);
     /// The priorities that this file's groups may have, a bit each.
     [[nodiscard]] std::uint8_t allowed_priorities();
@@ -79,6 +87,9 @@ class File final : public drm::File {
     [[nodiscard]] Group* group_by_serial(std::uint64_t serial);
     Result<void> bind_now(Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     Result<void> bind_later(Vm& vm, std::span<const uapi::drm_panthor_vm_bind_op> ops);
+    /// The queue that can be given such a job. EINVAL, EBUSY.
+    Result<XgsQueue*> find_xgs_queue(std::uint32_t handle, std::uint32_t flags,
+                                     std::span<const uapi::drm_panthor_xgs_op> ops, std::size_t load);
     Result<BindOp> prepare_bind(const Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     Result<std::vector<drm::MapSegment>> map_user_queue(std::uint64_t offset, const drm::MapRequest& request);
 
@@ -95,6 +106,17 @@ class File final : public drm::File {
     drm::HandleTable<std::unique_ptr<XgsQueue>> xgs_queues_{
         {.first = 1, .last = kXgsQueuesMax, .when_full = Errno::busy}};
     drm::SyncobjTable syncobjs_;
+    /// Has the rings looked at: when something has completed, and as long as one is awake.
+    struct RingWork final : drm::Work {
+        RingWork(File& of, void (drm::SubmitRings::*what)(drm::SubmitDriver&)) : file(of), turn(what) {}
+        void advance() override { (file.rings_.*turn)(file); }
+        File& file;
+        void (drm::SubmitRings::*turn)(drm::SubmitDriver&);
+    };
+    RingWork ring_work_{*this, &drm::SubmitRings::advance};
+    RingWork ring_poll_{*this, &drm::SubmitRings::poll};
+    drm::SubmitRings rings_{
+        {.device = core_.device(), .syncobjs = syncobjs_, .advance = ring_work_, .poll = ring_poll_}};
 };
 
 /// What open() of one of the device's nodes gives.

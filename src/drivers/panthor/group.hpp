@@ -22,8 +22,8 @@
 #include "drivers/panthor/queue.hpp"
 #include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/vm.hpp"
-#include "drm/work.hpp"
 #include "drm/timers.hpp"
+#include "drm/work.hpp"
 
 namespace belfry::panthor {
 

@@ -36,16 +36,19 @@ constexpr std::uint64_t kUserMmioOffset64 = DRM_PANTHOR_USER_MMIO_OFFSET;
 
 constexpr auto kInvalid = std::unexpected(Errno::invalid);
 
-// How a row is handled: by a result, by itself, or by a helper that takes the syncobj table.
+// How a row is handled: by a result, by itself, or by a helper that takes the syncobjs or the rings.
 using Immediate = Result<void> (File::*)(Call&);
 using Deferring = void (File::*)(const std::shared_ptr<Call>&);
 using SyncobjHelper = void (*)(drm::SyncobjTable&, drm::Timers&, const std::shared_ptr<Call>&);
+
+using RingHelper = Result<void> (*)(drm::SubmitRings&, Call&);
 
 struct Row {
     std::uint32_t request = 0;
     Immediate immediate = nullptr;
     Deferring deferring = nullptr;
     SyncobjHelper syncobj = nullptr;
+    RingHelper ring = nullptr;
 };
 
 // clang-format off
@@ -62,6 +65,9 @@ constexpr Row kIoctls[] = {
     {.request = DRM_IOCTL_SYNCOBJ_TRANSFER,         .syncobj = drm::syncobj_transfer},
     {.request = DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL,  .syncobj = drm::syncobj_timeline_signal},
     {.request = DRM_IOCTL_SYNCOBJ_EVENTFD,          .syncobj = drm::syncobj_eventfd},
+    {.request = DRM_IOCTL_BELFRY_SUBMIT_RING_CREATE,  .ring = drm::submit_ring_create},
+    {.request = DRM_IOCTL_BELFRY_SUBMIT_RING_DESTROY, .ring = drm::submit_ring_destroy},
+    {.request = DRM_IOCTL_BELFRY_SUBMIT_RING_ENTER,   .ring = drm::submit_ring_enter},
     {.request = DRM_IOCTL_PANTHOR_DEV_QUERY,        .immediate = &File::dev_query},
     {.request = DRM_IOCTL_PANTHOR_VM_CREATE,        .immediate = &File::vm_create},
     {.request = DRM_IOCTL_PANTHOR_VM_DESTROY,       .immediate = &File::vm_destroy},
@@ -111,6 +117,7 @@ File::File(Device& device, drm::NodeKind kind, const drm::Opener& opener)
 }
 
 File::~File() {
+    rings_.clear();
     xgs_queues_.clear();
     groups_.for_each(
         [](std::uint32_t, const std::shared_ptr<Group>& group) { group->end({.destroyed = true}); });
@@ -138,6 +145,8 @@ void File::driver_ioctl(const std::shared_ptr<Call>& call) {
         call->complete((this->*row->immediate)(*call));
     else if (row->deferring != nullptr)
         (this->*row->deferring)(call);
+    else if (row->ring != nullptr)
+        call->complete(row->ring(rings_, *call));
     else
         row->syncobj(syncobjs_, device_.timers(), call);
 }
@@ -428,6 +437,7 @@ Result<std::vector<drm::MapSegment>> File::mmap(const drm::MapRequest& request) 
                                            .access = base::Access::read}};
     }
 
+    if (drm::SubmitRings::is_offset(request.offset)) return rings_.map(request);
     const drm::BufferPtr buffer = device_.mmap_offsets().find(request.offset);
     if (buffer == nullptr) return kInvalid;
     if (request.bytes > buffer->size()) return kInvalid;  // before rounding, which wraps

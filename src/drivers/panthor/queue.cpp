@@ -72,6 +72,15 @@ std::array<std::uint64_t, kJobWords> job_words(const JobStream& stream, std::uin
 Job::Job(Queue& queue, const JobStream& stream)
     : queue_(queue), stream_(stream), dependencies_([this] { queue_.wake(); }) {}
 
+bool Job::cancel() {
+    if (!waiting_ || error_) return false;
+    error_ = Errno::cancelled;
+    stream_ = {};  // from now on it is only a point in the queue's order
+    dependencies_.clear();
+    queue_.wake();
+    return true;
+}
+
 Queue::Queue(Device& device, Group& group, std::size_t index, const QueueOptions& options)
     : device_(device),
       group_(group),
@@ -153,6 +162,7 @@ void Queue::advance() {
         } else {
             job.seqno_ = last_seqno_;  // done with the job before it
         }
+        job.waiting_ = false;
         in_flight_.splice(in_flight_.end(), waiting_, waiting_.begin());
     }
     if (wrote) group_.work_seen();
@@ -195,14 +205,16 @@ void Queue::check_done() {
     bool progress = false;
     while (!in_flight_.empty() && in_flight_.front().seqno_ <= done) {
         const auto job = take_first(in_flight_);
-        std::uint64_t error = 0;
+        std::optional<Errno> error = job->error_;
         if (job->stream_.bytes != 0) {
             progress = true;
             done_ = job->ring_end_;
-            error = base::load(*reinterpret_cast<std::uint64_t*>(sync_->data() + status_offset(job->seqno_)),
-                               base::kRelaxed);
+            const std::uint64_t status =
+                base::load(*reinterpret_cast<std::uint64_t*>(sync_->data() + status_offset(job->seqno_)),
+                           base::kRelaxed);
+            if (status != 0) error = Errno::invalid;
         }
-        complete(*job, error != 0 ? std::optional(Errno::invalid) : std::nullopt);
+        complete(*job, error);
     }
     if (!progress) return;
     job_timer_.cancel();

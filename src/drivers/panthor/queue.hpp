@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <boost/intrusive/list.hpp>
@@ -22,10 +23,11 @@
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
 #include "drivers/panthor/sync_ops.hpp"
-#include "drm/work.hpp"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
+#include "drm/submit_ring.hpp"
 #include "drm/timers.hpp"
+#include "drm/work.hpp"
 
 namespace belfry::panthor {
 
@@ -49,9 +51,13 @@ struct JobStream {
 };
 
 /// A kernel-mode job, from GROUP_SUBMIT until its fence signals.
-class Job : public boost::intrusive::list_base_hook<> {
+class Job final : public boost::intrusive::list_base_hook<>, public drm::SubmitJob {
   public:
     Job(Queue& queue, const JobStream& stream);
+
+    /// Until it is in the ring: then only its group's end ends it. Its fence keeps its place among the
+    /// queue's.
+    bool cancel() override;
 
     /// The job will not run before these have signalled.
     [[nodiscard]] drm::Dependencies& dependencies() { return dependencies_; }
@@ -67,9 +73,14 @@ class Job : public boost::intrusive::list_base_hook<> {
     JobStream stream_;
     drm::Dependencies dependencies_;
     drm::FencePtr finished_;
+    std::optional<Errno> error_;  // it was cancelled
+    bool waiting_ = true;
     std::uint64_t seqno_ = 0;     // of the queue's sync object; 0 until it is in the ring
     std::uint64_t ring_end_ = 0;  // counter of the ring's bytes
 };
+
+/// Whether queue number `queue` of `group` can be given a job. EINVAL.
+[[nodiscard]] Result<void> check_job(const Group* group, std::uint32_t queue, const JobStream& stream);
 
 class Queue final : public drm::Work {
   public:

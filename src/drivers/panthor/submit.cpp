@@ -19,17 +19,20 @@ using namespace belfry::uapi;
 constexpr auto kInvalid = std::unexpected(Errno::invalid);
 constexpr std::uint32_t kFlushIdReserved = 0x7f00'0000;
 
-Result<void> check_job(Group* group, const drm_panthor_queue_submit& submit) {
-    if (submit.pad != 0) return kInvalid;
-    if ((submit.stream_size == 0) != (submit.stream_addr == 0)) return kInvalid;
-    if (submit.stream_addr % 64 != 0 || submit.stream_size % 8 != 0) return kInvalid;
-    if ((submit.latest_flush & kFlushIdReserved) != 0) return kInvalid;
-    if (group == nullptr || !group->can_run() || group->user_submit()) return kInvalid;
-    if (submit.queue_index >= group->queue_count()) return kInvalid;
-    return {};
+JobStream stream_of(const drm_panthor_queue_submit& submit) {
+    return {.address = submit.stream_addr, .bytes = submit.stream_size, .latest_flush = submit.latest_flush};
 }
 
 }  // namespace
+
+Result<void> check_job(const Group* group, std::uint32_t queue, const JobStream& stream) {
+    if ((stream.bytes == 0) != (stream.address == 0)) return kInvalid;
+    if (stream.address % 64 != 0 || stream.bytes % 8 != 0) return kInvalid;
+    if ((stream.latest_flush & kFlushIdReserved) != 0) return kInvalid;
+    if (group == nullptr || !group->can_run() || group->user_submit()) return kInvalid;
+    if (queue >= group->queue_count()) return kInvalid;
+    return {};
+}
 
 Result<void> File::group_submit(drm::Call& call) {
     const auto& args = call.args<drm_panthor_group_submit>();
@@ -38,8 +41,11 @@ Result<void> File::group_submit(drm::Call& call) {
                             args.queue_submits.count);
     const auto found = group(args.group_handle & 0xffff);
 
-    for (const auto& submit : submits)
-        if (const auto sound = check_job(found.get(), submit); !sound) return sound;
+    for (const auto& submit : submits) {
+        if (submit.pad != 0) return kInvalid;
+        if (const auto sound = check_job(found.get(), submit.queue_index, stream_of(submit)); !sound)
+            return sound;
+    }
 
     drm::SyncOps sync(syncobjs_);
     for (const auto& submit : submits)
@@ -49,9 +55,7 @@ Result<void> File::group_submit(drm::Call& call) {
     jobs.reserve(submits.size());
     for (const auto& submit : submits) {
         Queue& queue = found->queue(submit.queue_index);
-        auto job = std::make_unique<Job>(queue, JobStream{.address = submit.stream_addr,
-                                                          .bytes = submit.stream_size,
-                                                          .latest_flush = submit.latest_flush});
+        auto job = std::make_unique<Job>(queue, stream_of(submit));
         if (const auto sound = resolve_waits(sync, syncs_of(submit), job->dependencies()); !sound)
             return sound;
         job->arm(queue.make_fence());

@@ -50,27 +50,33 @@ Result<void> File::xgs_queue_destroy(drm::Call& call) {
     return {};
 }
 
+Result<XgsQueue*> File::find_xgs_queue(std::uint32_t handle, std::uint32_t flags,
+                                       std::span<const drm_panthor_xgs_op> ops, std::size_t load) {
+    if ((flags & ~kSubmitFlags) != 0) return kInvalid;
+    for (const auto& op : ops)
+        if (const auto sound = check_op(op); !sound) return std::unexpected(sound.error());
+    const auto* const found = xgs_queues_.find(handle);
+    if (found == nullptr) return kInvalid;
+    if (const auto room = (*found)->check_room(load); !room) return std::unexpected(room.error());
+    return found->get();
+}
+
 Result<void> File::xgs_queue_submit(drm::Call& call) {
     const auto& args = call.args<drm_panthor_xgs_queue_submit>();
-    if ((args.flags & ~kSubmitFlags) != 0) return kInvalid;
     const std::span ops(reinterpret_cast<const drm_panthor_xgs_op*>(args.ops.array), args.ops.count);
-    for (const auto& op : ops)
-        if (const auto sound = check_op(op); !sound) return sound;
-    const auto* const found = xgs_queues_.find(args.handle);
-    if (found == nullptr) return kInvalid;
-    XgsQueue& queue = **found;
     const auto syncs = syncs_of(args);
     const std::size_t load = ops.size() + syncs.size() + 1;
-    if (const auto room = queue.check_room(load); !room) return room;
+    const auto queue = find_xgs_queue(args.handle, args.flags, ops, load);
+    if (!queue) return std::unexpected(queue.error());
 
     drm::SyncOps sync(syncobjs_);
     if (const auto sound = collect_signals(sync, syncs); !sound) return sound;
     auto job =
-        std::make_unique<XgsJob>(queue, args.flags, std::vector(ops.begin(), ops.end()), std::move(sync));
+        std::make_unique<XgsJob>(**queue, args.flags, std::vector(ops.begin(), ops.end()), std::move(sync));
     if (const auto sound = resolve_waits(job->sync(), syncs, job->dependencies()); !sound) return sound;
     armed(job->sync(), syncs, job->finished());
     // The point of no return: from here on nothing fails, and the fence is signalled by the queue.
-    queue.push(std::move(job), load);
+    (*queue)->push(std::move(job), load);
     return {};
 }
 

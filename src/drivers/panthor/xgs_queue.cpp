@@ -42,6 +42,13 @@ XgsJob::XgsJob(XgsQueue& queue, std::uint32_t flags, std::vector<drm_panthor_xgs
       finished_(queue.make_fence()),
       deadline_(queue.device_.timers(), [this] { queue_.overdue(*this); }) {}
 
+bool XgsJob::cancel() {
+    if (error_) return false;
+    queue_.fail(*this, Errno::cancelled);
+    queue_.wake();
+    return true;
+}
+
 void XgsJob::step(XgsJobEvent event) {
     const auto to = next(state_, event);
     BELFRY_CHECK(to.has_value());

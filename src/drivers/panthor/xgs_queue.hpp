@@ -25,9 +25,10 @@
 #include "drivers/panthor/sync_ops.hpp"
 #include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/vm.hpp"
-#include "drm/work.hpp"
 #include "drm/fence.hpp"
+#include "drm/submit_ring.hpp"
 #include "drm/timers.hpp"
+#include "drm/work.hpp"
 
 namespace belfry::panthor {
 
@@ -68,11 +69,14 @@ constexpr std::optional<XgsJobState> next(XgsJobState from, XgsJobEvent event) {
     return std::nullopt;
 }
 
-class XgsJob {
+class XgsJob final : public drm::SubmitJob {
   public:
     /// The ops and flags of XGS_QUEUE_SUBMIT, which were found sound. `sync` has the signals collected.
-    XgsJob(XgsQueue& queue, std::uint32_t flags, std::vector<uapi::drm_panthor_xgs_op> ops, drm::SyncOps sync);
+    XgsJob(XgsQueue& queue, std::uint32_t flags, std::vector<uapi::drm_panthor_xgs_op> ops,
+           drm::SyncOps sync);
 
+    /// It fails at whatever it is at; what it signals still comes, with the error.
+    bool cancel() override;
     /// The job does nothing before these have signalled.
     [[nodiscard]] drm::Dependencies& dependencies() { return dependencies_; }
     [[nodiscard]] drm::SyncOps& sync() { return sync_; }
