@@ -70,7 +70,7 @@ class BELFRY_EXPORT SyncObject {
     [[nodiscard]] std::optional<FutexWait> begin_wait(std::uint64_t target) const;
     void end_wait() const;
 
-    /// Of the calling thread, for all objects.
+    /// Of the calling thread, for all objects and submit rings.
     static WaitStats stats();
 
   private:

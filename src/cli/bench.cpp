@@ -17,6 +17,7 @@ struct Benchmark {
 };
 constexpr Benchmark kBenchmarks[] = {
     {.name = "latency", .measure = bench_latency},
+    {.name = "submit", .measure = bench_submit},
 };
 
 }  // namespace

@@ -158,9 +158,7 @@ Figure ping_pong(const CpuPair& cpus, std::uint32_t rounds, const Give& give, co
 /// An io_uring with room for one batch.
 class Ring {
   public:
-    static constexpr unsigned kBatch = 32;
-
-    Ring() : error_(::io_uring_queue_init(kBatch, &ring_, 0)) {}
+    explicit Ring(unsigned batch) : batch_(batch), error_(::io_uring_queue_init(batch, &ring_, 0)) {}
     ~Ring() {
         if (error_ == 0) ::io_uring_queue_exit(&ring_);
     }
@@ -172,8 +170,8 @@ class Ring {
 
     /// Submits a batch of no-ops and reaps it. Returns a negative errno, or the number completed.
     int round_trip() {
-        for (unsigned i = 0; i < kBatch; ++i) ::io_uring_prep_nop(::io_uring_get_sqe(&ring_));
-        if (const int submitted = ::io_uring_submit_and_wait(&ring_, kBatch); submitted < 0) return submitted;
+        for (unsigned i = 0; i < batch_; ++i) ::io_uring_prep_nop(::io_uring_get_sqe(&ring_));
+        if (const int submitted = ::io_uring_submit_and_wait(&ring_, batch_); submitted < 0) return submitted;
         const unsigned completed = ::io_uring_cq_ready(&ring_);
         ::io_uring_cq_advance(&ring_, completed);
         return static_cast<int>(completed);
@@ -181,6 +179,7 @@ class Ring {
 
   private:
     io_uring ring_{};
+    unsigned batch_;
     int error_;
 };
 
@@ -224,9 +223,9 @@ Figure message() {
     return samples.figure();
 }
 
-std::expected<Figure, std::string> uring_nop() {
+std::expected<Figure, std::string> uring_nop(unsigned per_batch) {
     constexpr std::uint32_t kBatches = 5'000;
-    Ring ring;
+    Ring ring(per_batch);
     if (ring.error() < 0)
         return std::unexpected(std::string("io_uring is not to be had: ") + std::strerror(-ring.error()));
     Samples samples;
@@ -237,8 +236,9 @@ std::expected<Figure, std::string> uring_nop() {
         const int completed = ring.round_trip();
         const double batch_ns = watch.elapsed_ns();
         if (completed < 0) return std::unexpected(std::string("io_uring: ") + std::strerror(-completed));
-        if (completed != Ring::kBatch) return std::unexpected(std::string("io_uring lost a completion"));
-        samples.add(batch_ns / Ring::kBatch);
+        if (completed != static_cast<int>(per_batch))
+            return std::unexpected(std::string("io_uring lost a completion"));
+        samples.add(batch_ns / per_batch);
     }
     return samples.figure();
 }

@@ -24,8 +24,8 @@ Figure futex_ping_pong();
 /// message can cost.
 Figure message();
 
-/// One io_uring no-op out of a batch of 32 that is submitted and reaped by one system call: the least that a
+/// One io_uring no-op out of a batch that is submitted and reaped by one system call: the least that a
 /// submission through io_uring can cost. Says why not where io_uring is forbidden.
-std::expected<Figure, std::string> uring_nop();
+std::expected<Figure, std::string> uring_nop(unsigned batch = 32);
 
 }  // namespace belfry::cli

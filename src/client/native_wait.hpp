@@ -22,6 +22,8 @@ std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::
                                        std::uint64_t deadline_ns, const std::uint32_t* group_state = nullptr);
 /// Whether `value`, which was read from the object before, says that its group has ended.
 [[nodiscard]] bool says_ended(const uapi::belfry_sync_object64& object, std::uint64_t value);
+/// Of the calling thread: SyncObject::stats().
+WaitStats& wait_stats();
 std::uint64_t deadline_of(const WaitOptions& options);
 Error wait_timed_out(const uapi::belfry_sync_object64& object, std::uint64_t target);
 

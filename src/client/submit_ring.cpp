@@ -198,7 +198,9 @@ Result<void> SubmitRing::Impl::wait(std::uint32_t& waiters, const std::uint32_t&
                 client::error_of(static_cast<base::Errno>(error), "the submit ring has ended"));
             break;
         }
+        ++client::wait_stats().sleeps;
         const auto slept = base::futex_wait(event, seen, bits, deadline);
+        if (slept) ++client::wait_stats().wake_ups;
         if (!slept && slept.error() == base::Errno::timed_out) {
             if (!reached())
                 result = std::unexpected(client::error_of(slept.error(), "waiting for a submit ring"));

@@ -13,8 +13,6 @@
 namespace belfry {
 namespace {
 
-thread_local WaitStats thread_stats;
-
 uapi::belfry_sync_object64& object_at(void* memory) {
     return *static_cast<uapi::belfry_sync_object64*>(memory);
 }
@@ -33,6 +31,11 @@ void count_out(uapi::belfry_sync_object64& object) { base::fetch_add(object.wait
 }  // namespace
 
 namespace client {
+
+WaitStats& wait_stats() {
+    thread_local WaitStats stats;
+    return stats;
+}
 
 std::optional<std::uint64_t> look(const uapi::belfry_sync_object64& object, std::uint64_t target) {
     // Acquire: pairs with the release of the value, so that what was written before it is seen.
@@ -93,10 +96,10 @@ std::optional<std::uint64_t> sleep_for(uapi::belfry_sync_object64& object, std::
         }
         // What the group did before its end is seen by the look that follows the loop.
         if (group_state != nullptr && base::load(*group_state, base::kAcquire) != 0) break;
-        ++thread_stats.sleeps;
+        ++wait_stats().sleeps;
         const auto slept = sleep_once(object, value, target, deadline_ns, group_state);
         if (slept)
-            ++thread_stats.wake_ups;
+            ++wait_stats().wake_ups;
         else if (slept.error() == base::Errno::timed_out)
             break;
     }
@@ -153,7 +156,7 @@ std::optional<FutexWait> SyncObject::begin_wait(std::uint64_t target) const {
 
 void SyncObject::end_wait() const { count_out(object_at(object_)); }
 
-WaitStats SyncObject::stats() { return thread_stats; }
+WaitStats SyncObject::stats() { return client::wait_stats(); }
 
 namespace client {
 

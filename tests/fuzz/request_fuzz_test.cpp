@@ -1,10 +1,11 @@
-// Hostile requests: every row of the ioctl table with random structs, arrays, pointers and descriptors,
-// through both ends of the wire into the driver, while the GPU works and a well-behaved program does its own
-// work.
+// Hostile requests: every row of the ioctl table with random structs, arrays, pointers and descriptors, and
+// scribbles over the memory of submit rings, through both ends of the wire into the driver, while the GPU
+// works and a well-behaved program does its own work.
 //
 // $BELFRY_FUZZ_CALLS says how many calls (default 100,000), $BELFRY_FUZZ_SEED where they begin. What fails
 // prints the seed of its round; with that as $BELFRY_FUZZ_SEED the same round runs first.
 #include <array>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -22,6 +23,7 @@
 #include "uapi/ioctl_table.hpp"
 #include "uapi/wire.hpp"
 #include "unit/panthor_rig.hpp"
+#include "unit/submit_ring_client.hpp"
 
 namespace belfry::panthor {
 namespace {
@@ -96,6 +98,8 @@ class HostileProgram {
         client_.user_group();
         client_.syncobj();
         client_.syncobj(true);
+        for (unsigned i = 0; i < 3; ++i)
+            rings_.emplace_back(client_.file(), drm::RingSetup{.cq_entries = 16});
         descriptors_.emplace_back(::eventfd(0, EFD_CLOEXEC));
         descriptors_.emplace_back(::open("/dev/null", O_RDWR | O_CLOEXEC));
     }
@@ -106,7 +110,44 @@ class HostileProgram {
     HostileProgram(const HostileProgram&) = delete;
     HostileProgram& operator=(const HostileProgram&) = delete;
 
+    /// Anything at all into the memory of one of its rings: counters, entries, arena.
+    void scribble_on_a_ring() {
+        if (rings_.empty()) return;
+        drm::RingClient& ring = rings_[below(rings_.size())];
+        const std::uint32_t head = base::load(ring.consumer().sq_head, base::kAcquire);
+        for (std::uint32_t i = 0; i < 8; ++i) {
+            std::array<std::uint64_t, sizeof(belfry_submit_entry) / 8> words{};
+            for (auto& word : words) word = one_in(3) ? any_number() : below(8);
+            auto entry = std::bit_cast<belfry_submit_entry>(words);
+            if (!one_in(4)) {
+                entry.opcode = static_cast<std::uint8_t>(one_in(2) ? below(3) : 0x40 + below(4));
+                entry.flags = static_cast<std::uint8_t>(below(16));
+                entry.more_syncs = static_cast<std::uint16_t>(one_in(4) ? below(4) : 0);
+                entry.wait_handle = static_cast<std::uint32_t>(below(3));
+                entry.signal_handle = static_cast<std::uint32_t>(below(3));
+                entry.wait_point = entry.signal_point = 0;
+            }
+            ring.at(head + i) = entry;
+        }
+        for (unsigned i = 0; i < 32; ++i)
+            base::store(*reinterpret_cast<std::uint64_t*>(ring.arena() + 8 * below(512)),
+                        any_value(FieldKind::hex), base::kRelaxed);
+        const bool sound = !one_in(50);
+        base::store(
+            ring.client().sq_tail,
+            sound ? head + static_cast<std::uint32_t>(below(9)) : static_cast<std::uint32_t>(random_()),
+            base::kRelease);
+        if (!one_in(10))
+            base::store(ring.client().cq_head, base::load(ring.consumer().cq_tail, base::kAcquire),
+                        base::kRelease);
+        else if (one_in(5))
+            base::store(ring.client().cq_head, static_cast<std::uint32_t>(random_()), base::kRelease);
+        ring.enter();
+        rig_.poll_rings(1 + static_cast<unsigned>(below(3)));
+    }
+
     void make_one_call() {
+        if (one_in(8)) return scribble_on_a_ring();
         ProgramMemory::current = &memory_;
         memory_.clear();
         const auto table = ioctls();
@@ -257,6 +298,7 @@ class HostileProgram {
     ProgramMemory memory_;
     std::vector<base::Fd> descriptors_;
     std::deque<std::shared_ptr<FuzzCall>> pending_;
+    std::deque<drm::RingClient> rings_;
 };
 
 TEST(HostileRequests, CrashNothingLeakNothingAndDisturbNobody) {

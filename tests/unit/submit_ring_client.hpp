@@ -91,12 +91,13 @@ class RingClient {
         return (consumer().flags & uapi::BELFRY_SUBMIT_NEED_WAKEUP) != 0;
     }
 
-    /// Writes an entry, and does not publish it.
-    void write(const uapi::belfry_submit_entry& entry) {
+    [[nodiscard]] uapi::belfry_submit_entry& at(std::uint32_t counter) const {
         auto* const entries =
             reinterpret_cast<uapi::belfry_submit_entry*>(client_.data() + made.entries_offset);
-        entries[tail_++ & (made.sq_entries - 1)] = entry;
+        return entries[counter & (made.sq_entries - 1)];
     }
+    /// Writes an entry, and does not publish it.
+    void write(const uapi::belfry_submit_entry& entry) { at(tail_++) = entry; }
     /// Publishes what was written; makes the request if it is needed.
     void publish() {
         base::store(client().sq_tail, tail_, base::kRelease);
