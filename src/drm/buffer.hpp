@@ -17,12 +17,11 @@
 #include "base/memory.hpp"
 #include "base/result.hpp"
 #include "drm/reservation.hpp"
+#include "drm/residence.hpp"
 
 namespace belfry::drm {
 
-class Buffer;
 class MmapOffsets;
-using BufferPtr = boost::intrusive_ptr<Buffer>;
 
 /// What buffers there are. One for a device; outlives its buffers.
 class BufferStats {
@@ -63,10 +62,14 @@ class Buffer : public boost::intrusive_ref_counter<Buffer, boost::thread_unsafe_
     [[nodiscard]] bool no_mmap() const { return no_mmap_; }
     [[nodiscard]] std::uint64_t exclusive_vm() const { return exclusive_vm_; }
 
-    /// Our own read-write mapping: what the GPU works on. Clients write it too, so it is hostile memory.
+    /// Our own read-write mapping: what the GPU works on. Clients write it too, so it is hostile memory. To
+    /// be looked at only while the buffer is resident; where it lies never changes.
     [[nodiscard]] std::byte* data() const { return memory_.mapping.data(); }
-    /// The memfd behind it, for MapSegment or to be handed out. Sealed: its size never changes.
+    /// The memfd behind it. Sealed: its size never changes.
     [[nodiscard]] int fd() const { return memory_.fd.get(); }
+    [[nodiscard]] base::Result<base::Fd> duplicate_fd() const { return memory_.fd.duplicate(); }
+    /// What MmapOffsets has given it: where it lies among all buffers of the device that have an offset.
+    [[nodiscard]] std::uint64_t mmap_offset() const { return mmap_offset_; }
 
     /// What clients wait for before they use it, as far as they said so: implicit synchronisation.
     Reservation reservation;
@@ -88,6 +91,10 @@ class Buffer : public boost::intrusive_ref_counter<Buffer, boost::thread_unsafe_
     std::uint64_t mmap_offset_ = 0;
     std::uint32_t handles_ = 0;  // of all files
     std::uint32_t name_ = 0;     // of GEM_FLINK; 0 = none
+
+  public:
+    /// Whether it is in memory. Goes first, while there is a buffer to speak of.
+    Residence residence{*this};
 };
 
 /// The offsets that clients give mmap for buffers: unique in a device, fixed for a buffer's life, free

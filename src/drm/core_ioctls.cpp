@@ -5,6 +5,7 @@
 #include <iterator>
 #include <new>
 #include <span>
+#include <utility>
 
 #include <linux/ioctl.h>
 
@@ -112,11 +113,15 @@ Result<void> set_client_name(CoreFile&, Call& call) {
 /// Who may ask. What is not for render nodes is for the primary node alone.
 enum Rule : unsigned { kRender = 1, kAuth = 2, kMaster = 4 };
 
+/// Answers by its result.
 using Handler = Result<void> (*)(CoreFile&, Call&);
+/// Answers by itself, perhaps later.
+using Deferring = void (*)(CoreFile&, const std::shared_ptr<Call>&);
 struct Row {
     std::uint32_t request;
     unsigned rules;
     Handler handler;
+    Deferring deferring = nullptr;
 };
 
 // clang-format off
@@ -135,7 +140,7 @@ constexpr Row kRows[] = {
     {DRM_IOCTL_AUTH_MAGIC,          kMaster,    auth_magic},
     {DRM_IOCTL_SET_MASTER,          0,          set_master},
     {DRM_IOCTL_DROP_MASTER,         0,          drop_master},
-    {DRM_IOCTL_PRIME_HANDLE_TO_FD,  kRender,    prime_handle_to_fd},
+    {DRM_IOCTL_PRIME_HANDLE_TO_FD,  kRender,    nullptr,            prime_handle_to_fd},
     {DRM_IOCTL_PRIME_FD_TO_HANDLE,  kRender,    prime_fd_to_handle},
     {DRM_IOCTL_SET_CLIENT_NAME,     kRender,    set_client_name},
     {DRM_IOCTL_GEM_CHANGE_HANDLE,   kRender,    gem_change_handle},
@@ -167,6 +172,44 @@ bool permitted(CoreFile& file, const Row& row) {
 
 }  // namespace
 
+/// Buffers that somebody waits for, each held from the moment that it is there.
+class CoreFile::AwaitedBuffers {
+  public:
+    AwaitedBuffers(CoreFile& in, WhenResident go) : in_(in), go_(std::move(go)) {}
+
+    /// True if all are there.
+    bool take(const std::vector<BufferPtr>& buffers) {
+        bool all = true;
+        for (const BufferPtr& buffer : buffers) all &= holds_.emplace_back([this] { look(); }).take(buffer);
+        return all;
+    }
+    void go() { go_({}); }
+
+  private:
+    void look() {
+        if (std::ranges::any_of(holds_, &Hold::waits)) return;
+        const bool failed = std::ranges::any_of(holds_, &Hold::failed);
+        const auto here = std::ranges::find(in_.awaited_, this, &std::unique_ptr<AwaitedBuffers>::get);
+        const auto self = std::move(*here);  // last of all the holds go
+        in_.awaited_.erase(here);
+        go_(failed ? std::unexpected(Errno::io) : Result<void>());
+    }
+
+    CoreFile& in_;
+    WhenResident go_;
+    std::list<Hold> holds_;
+};
+
+CoreFile::~CoreFile() = default;
+
+void CoreFile::when_resident(const std::vector<BufferPtr>& buffers, WhenResident go) {
+    auto awaited = std::make_unique<AwaitedBuffers>(*this, std::move(go));
+    if (awaited->take(buffers))
+        awaited->go();
+    else
+        awaited_.push_back(std::move(awaited));
+}
+
 CoreFile::CoreFile(Device& device, NodeKind kind, const Opener& opener)
     : device_(device), opener_(opener), buffers_(device.buffer_names) {
     if (kind == NodeKind::primary) master_.emplace(device.masters, opener);
@@ -186,7 +229,12 @@ bool core_ioctl(CoreFile& file, const std::shared_ptr<Call>& call) {
     if (row == nullptr) return false;
     Result<void> result = std::unexpected(Errno::access);
     try {
-        if (permitted(file, *row)) result = row->handler(file, *call);
+        const bool may = permitted(file, *row);
+        if (may && row->deferring != nullptr) {
+            row->deferring(file, call);
+            return true;
+        }
+        if (may) result = row->handler(file, *call);
     } catch (const std::bad_alloc&) {
         result = std::unexpected(Errno::no_memory);
     }

@@ -9,9 +9,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "drm/buffer_table.hpp"
 #include "drm/call.hpp"
@@ -19,6 +22,7 @@
 #include "drm/exports.hpp"
 #include "drm/master.hpp"
 #include "drm/node.hpp"
+#include "drm/residency.hpp"
 #include "drm/timers.hpp"
 #include "drm/version_ioctls.hpp"
 #include "drm/work.hpp"
@@ -45,6 +49,9 @@ struct Device {
 class CoreFile {
   public:
     CoreFile(Device& device, NodeKind kind, const Opener& opener);
+    ~CoreFile();
+    CoreFile(const CoreFile&) = delete;
+    CoreFile& operator=(const CoreFile&) = delete;
 
     [[nodiscard]] Device& device() { return device_; }
     [[nodiscard]] const Opener& opener() const { return opener_; }
@@ -53,12 +60,20 @@ class CoreFile {
     /// Of files of the primary node; null for the others.
     [[nodiscard]] MasterFile* master() { return master_ ? &*master_ : nullptr; }
 
+    using WhenResident = std::function<void(Result<void>)>;
+    /// Calls `go` when all of `buffers` are in memory, which may be at once, and keeps them there during that
+    /// call. EIO: one could not be restored. Never called if the file is destroyed before.
+    void when_resident(const std::vector<BufferPtr>& buffers, WhenResident go);
+
   private:
+    class AwaitedBuffers;
+
     Device& device_;
     Opener opener_;
     std::optional<MasterFile> master_;
     BufferTable buffers_;
     DmaBufWaits dma_buf_waits_;
+    std::list<std::unique_ptr<AwaitedBuffers>> awaited_;
 };
 
 /// Answers `call` if it is a core request. False: it is the driver's (or a syncobj's), and was not touched.

@@ -5,6 +5,8 @@
 
 #include <sys/stat.h>
 
+#include "base/check.hpp"
+
 namespace belfry::drm {
 
 Result<Inode> inode_of(int fd) {
@@ -25,6 +27,8 @@ SyncFile::SyncFile(ExportHost& host, Inode inode, FencePtr fence, std::string na
 Exports::Exports(ExportHost& host) : host_(host) {
     host_.on_last_closed([this](Inode inode) {
         const auto gone = objects_.extract(inode);  // dies when the table no longer knows it
+        if (const auto* const buffer = gone ? std::get_if<BufferPtr>(&gone.mapped()) : nullptr)
+            (*buffer)->residence.set_open(false);
     });
 }
 
@@ -49,11 +53,14 @@ Result<base::Fd> Exports::export_syncobj(SyncobjPtr syncobj) {
     return std::move(token->fd);
 }
 
-Result<base::Fd> Exports::export_buffer(BufferPtr buffer) {
+Result<base::Fd> Exports::open_buffer(BufferPtr buffer) {
+    BELFRY_CHECK(buffer->residence.resident());
+    if (const auto may = buffer->residence.check_open(); !may) return std::unexpected(may.error());
     auto file = host_.open_memory(buffer->fd());
     if (!file) return std::unexpected(file.error());
     const auto inode = inode_of(file->get());
     if (!inode) return std::unexpected(inode.error());
+    buffer->residence.set_open(true);
     objects_.insert_or_assign(*inode, std::move(buffer));
     return std::move(*file);
 }

@@ -86,8 +86,10 @@ class Exports {
     [[nodiscard]] Result<base::Fd> export_fence(FencePtr fence, std::string name = {});
     /// A descriptor of the syncobj itself.
     [[nodiscard]] Result<base::Fd> export_syncobj(SyncobjPtr syncobj);
-    /// A dma-buf of the buffer, the same for each call (same inode).
-    [[nodiscard]] Result<base::Fd> export_buffer(BufferPtr buffer);
+    /// A file of the resident buffer's memory, the same for each call (same inode): its dma-buf, and what a
+    /// client maps that must be seen to let go of it. Pins the buffer until no copy or mapping is left.
+    /// ENOMEM.
+    [[nodiscard]] Result<base::Fd> open_buffer(BufferPtr buffer);
 
     /// What lies behind a descriptor that a client brought; null if it is not one of that kind of ours.
     [[nodiscard]] SyncFile* find_sync_file(const base::Fd& fd) const;

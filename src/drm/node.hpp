@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -14,7 +15,8 @@
 
 namespace belfry::drm {
 
-/// A piece of an answer to mmap: `bytes` of the file behind `fd` (borrowed) from `fd_offset` on.
+/// A piece of an answer to mmap: `bytes` of the file behind `fd` (borrowed while the answer is given) from
+/// `fd_offset` on.
 struct MapSegment {
     int fd;
     std::uint64_t fd_offset;
@@ -29,6 +31,10 @@ struct MapRequest {
     int protection;
 };
 
+/// How mmap is answered, once: the segments, in order, that make up the mapping. The page that the program
+/// finds at offset n of its mapping is the page at offset n of the segments laid end to end.
+using MapReply = std::function<void(const Result<std::vector<MapSegment>>&)>;
+
 /// One open DRM file. Destroyed when its last descriptor is gone; that releases all it holds.
 class File {
   public:
@@ -36,9 +42,8 @@ class File {
     /// Answers `call` now or later through Call::complete(). Calls of the table that the driver does not
     /// handle complete with EINVAL.
     virtual void ioctl(const std::shared_ptr<Call>& call) = 0;
-    /// The segments, in order, that make up the mapping. The page that the program finds at offset n of its
-    /// mapping is the page at offset n of the segments laid end to end.
-    virtual Result<std::vector<MapSegment>> mmap(const MapRequest& request) = 0;
+    /// Answers now, or when the memory is there; never if the file is destroyed before.
+    virtual void mmap(const MapRequest& request, MapReply reply) = 0;
 };
 
 /// renderD128, and card0, which alone knows masters and magics.

@@ -37,9 +37,7 @@ void SwSyncFile::ioctl(const std::shared_ptr<Call>& call) {
     node_.after_each_();
 }
 
-Result<std::vector<MapSegment>> SwSyncFile::mmap(const MapRequest&) {
-    return std::unexpected(Errno::no_device);
-}
+void SwSyncFile::mmap(const MapRequest&, MapReply reply) { reply(std::unexpected(Errno::no_device)); }
 
 Result<void> SwSyncFile::create_fence(Call& call) {
     auto& args = call.args<sw_sync_create_fence_data>();

@@ -68,7 +68,7 @@ class SwSyncFile final : public File {
     /// ENOTTY for what is none of sw_sync's.
     void ioctl(const std::shared_ptr<Call>& call) override;
     /// ENODEV.
-    Result<std::vector<MapSegment>> mmap(const MapRequest& request) override;
+    void mmap(const MapRequest& request, MapReply reply) override;
 
     void check_invariants() const;
 

@@ -101,7 +101,7 @@ void VaSpace::carve(VaRange range, Mappings::node_type tail, const Apply& apply,
             mappings_.erase(at);
         }
         if (keeps_head) mapping.range.bytes = range.va - whole.va;
-        removed.push_back(gone.buffer);
+        removed.push_back({.buffer = gone.buffer, .bytes = gone.range.bytes});
         apply({.kind = VaStep::Kind::unmap, .mapping = gone});
         at = next;
     }

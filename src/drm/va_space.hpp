@@ -48,8 +48,12 @@ class VaSpace {
     /// Called for each step, in the order in which they must be done. Cannot fail: what it needs is reserved
     /// before.
     using Apply = std::function<void(const VaStep&)>;
-    /// References that the GPU may still use by its TLB: the caller drops them after the flush.
-    using Removed = std::vector<BufferPtr>;
+    /// What the GPU may still use by its TLB: the caller drops it after the flush.
+    struct RemovedPiece {
+        BufferPtr buffer;
+        std::uint64_t bytes;
+    };
+    using Removed = std::vector<RemovedPiece>;
 
     /// Addresses of `space` only.
     explicit VaSpace(VaRange space);

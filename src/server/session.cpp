@@ -51,6 +51,7 @@ class Session::Channel final : public WarmChannels::Channel, public std::enable_
     void answer(const uapi::MessageHeader& header, std::span<const std::byte> payload,
                 std::span<const int> fds) {
         outstanding_.reset();
+        mapping_ = false;
         if (closed_) return;
         if (const auto sent = uapi::send_message(socket_.native_handle(), header, payload, fds, MSG_DONTWAIT);
             !sent)
@@ -99,7 +100,7 @@ class Session::Channel final : public WarmChannels::Channel, public std::enable_
 
     void message_arrived(const Result<bool>& received, uapi::MessageBuffer& message) {
         if (received && !*received) return close();  // hung up
-        if (outstanding_ != nullptr) {
+        if (outstanding_ != nullptr || mapping_) {
             spdlog::debug("channel closed: a second request before the first was answered");
             return close();
         }
@@ -129,11 +130,13 @@ class Session::Channel final : public WarmChannels::Channel, public std::enable_
 
     void ioctl(uapi::MessageBuffer& message);
     void mmap(uapi::MessageBuffer& message);
+    void answer_mmap(const uapi::MessageHeader& header, std::span<const drm::MapSegment> segments);
     void cancel_outstanding();
 
     Session& session_;  // valid until closed_
     asio::posix::stream_descriptor socket_;
     std::shared_ptr<ServerCall> outstanding_;
+    bool mapping_ = false;  // what is outstanding is an mmap
     bool closed_ = false;
 };
 
@@ -201,13 +204,24 @@ void Session::Channel::mmap(uapi::MessageBuffer& message) {
     uapi::MmapRequest request{};
     if (message.payload.size() != sizeof request || !message.fds.empty()) return refuse(Errno::protocol);
     std::memcpy(&request, message.payload.data(), sizeof request);
-    const auto segments = session_.file_->mmap(
-        {.offset = request.offset, .bytes = request.bytes, .protection = request.protection});
-    if (!segments) return refuse(segments.error());
+    mapping_ = true;
+    session_.file_->mmap({.offset = request.offset, .bytes = request.bytes, .protection = request.protection},
+                         [weak = weak_from_this(),
+                          header = message.header](const Result<std::vector<drm::MapSegment>>& segments) {
+                             const auto channel = weak.lock();
+                             if (channel == nullptr) return;
+                             if (segments)
+                                 channel->answer_mmap(header, *segments);
+                             else
+                                 channel->refuse(segments.error());
+                         });
+}
 
+void Session::Channel::answer_mmap(const uapi::MessageHeader& header,
+                                   std::span<const drm::MapSegment> segments) {
     std::vector<uapi::MmapSegment> reply;
     std::vector<int> fds;
-    for (const drm::MapSegment& segment : *segments) {
+    for (const drm::MapSegment& segment : segments) {
         const auto known = std::ranges::find(fds, segment.fd);
         const auto index = static_cast<std::uint32_t>(known - fds.begin());
         if (known == fds.end()) fds.push_back(segment.fd);
@@ -218,7 +232,7 @@ void Session::Channel::mmap(uapi::MessageBuffer& message) {
                          .fd_index = index});
     }
     if (fds.size() > uapi::kMessageFdsMax) return refuse(Errno::too_big);
-    answer(message.header, std::as_bytes(std::span(reply)), fds);
+    answer(header, std::as_bytes(std::span(reply)), fds);
 }
 
 // ---- Session

@@ -669,6 +669,13 @@ constexpr Field kDeviceInfoFields[] = {
     FIELD_OUT(belfry_device_info, busy_ns, number),
     FIELD_OUT(belfry_device_info, suspends, number),
     FIELD_OUT(belfry_device_info, suspend_ns, number),
+    FIELD_OUT(belfry_device_info, memory_budget, number),
+    FIELD_OUT(belfry_device_info, resident_bytes, number),
+    FIELD_OUT(belfry_device_info, evicted_bytes, number),
+    FIELD_OUT(belfry_device_info, evictions, number),
+    FIELD_OUT(belfry_device_info, evict_ns, number),
+    FIELD_OUT(belfry_device_info, restores, number),
+    FIELD_OUT(belfry_device_info, restore_ns, number),
 };
 constexpr StructLayout kDeviceInfo = LAYOUT(belfry_device_info, kDeviceInfoFields, kNone);
 

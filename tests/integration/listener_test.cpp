@@ -37,8 +37,8 @@ class IdleNode final : public drm::Node {
   private:
     class IdleFile final : public drm::File {
         void ioctl(const std::shared_ptr<drm::Call>& call) override { call->complete({}); }
-        base::Result<std::vector<drm::MapSegment>> mmap(const drm::MapRequest&) override {
-            return std::unexpected(base::Errno::no_device);
+        void mmap(const drm::MapRequest&, drm::MapReply reply) override {
+            reply(std::unexpected(base::Errno::no_device));
         }
     };
 };

@@ -152,13 +152,14 @@ class FakeFile final : public drm::File {
         call->complete({});
     }
 
-    base::Result<std::vector<drm::MapSegment>> mmap(const drm::MapRequest& request) override {
-        if (request.offset != 0x10000 || request.bytes != 12288) return std::unexpected(Errno::invalid);
-        return std::vector<drm::MapSegment>{
+    void mmap(const drm::MapRequest& request, drm::MapReply reply) override {
+        if (request.offset != 0x10000 || request.bytes != 12288)
+            return reply(std::unexpected(Errno::invalid));
+        reply(std::vector<drm::MapSegment>{
             {.fd = memory_.fd.get(), .fd_offset = 8192, .bytes = 4096, .access = base::Access::read_write},
             {.fd = output_.fd.get(), .fd_offset = 0, .bytes = 4096, .access = base::Access::read},
             {.fd = memory_.fd.get(), .fd_offset = 0, .bytes = 4096, .access = base::Access::read_write},
-        };
+        });
     }
 
   private:

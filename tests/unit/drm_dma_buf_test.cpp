@@ -55,7 +55,7 @@ class DmaBuf : public testing::Test {
     CoreRig rig;
     CoreClient& client = rig.open(NodeKind::render);
     BufferPtr buffer = *client.file().buffers().find(client.buffer());
-    base::Fd dma_buf = *rig.exports.export_buffer(buffer);
+    base::Fd dma_buf = *rig.exports.open_buffer(buffer);
 };
 
 TEST_F(DmaBuf, ATargetThatIsNoneOfOursKnowsNoRequest) {

@@ -112,8 +112,8 @@ TEST(Exports, AnExportedSyncobjLivesWithoutItsHandle) {
 TEST(Exports, ABufferThatIsExportedTwiceIsOneDmaBuf) {
     Rig rig;
     auto buffer = *Buffer::make(rig.buffer_stats, {.bytes = 4096});
-    base::Fd first = *rig.exports.export_buffer(buffer);
-    base::Fd second = *rig.exports.export_buffer(buffer);
+    base::Fd first = *rig.exports.open_buffer(buffer);
+    base::Fd second = *rig.exports.open_buffer(buffer);
     EXPECT_EQ(*inode_of(first.get()), *inode_of(second.get()));
     EXPECT_EQ(rig.exports.size(), 1u);
     EXPECT_EQ(rig.exports.find_buffer(first), buffer);
@@ -130,7 +130,7 @@ TEST(Exports, OnlyWhatWasExportedIsFoundAndOnlyAsWhatItIs) {
     const auto buffer = *Buffer::make(rig.buffer_stats, {.bytes = 4096});
     const base::Fd sync_file = *rig.exports.export_fence(Fence::make(3, 1));
     const base::Fd syncobj = *rig.exports.export_syncobj(Syncobj::make(rig.contexts));
-    const base::Fd dma_buf = *rig.exports.export_buffer(buffer);
+    const base::Fd dma_buf = *rig.exports.open_buffer(buffer);
     const base::Fd strange = *base::make_eventfd();
     const base::Fd none;
     for (const auto* const fd : {&syncobj, &dma_buf, &strange, &none})
@@ -149,7 +149,7 @@ TEST(Exports, NothingIsLeftOfAnExportForWhichThereIsNoDescriptor) {
     rig.host.fail = Errno::too_many_files;
     EXPECT_EQ(rig.exports.export_fence(fence).error(), Errno::too_many_files);
     EXPECT_EQ(rig.exports.export_syncobj(syncobj).error(), Errno::too_many_files);
-    EXPECT_EQ(rig.exports.export_buffer(buffer).error(), Errno::too_many_files);
+    EXPECT_EQ(rig.exports.open_buffer(buffer).error(), Errno::too_many_files);
     EXPECT_EQ(rig.exports.size(), 0u);
     EXPECT_EQ(fence->use_count(), 1);
 }

@@ -173,8 +173,8 @@ TEST(VaSpace, ReferencesOfWhatGoesAreHandedToTheCaller) {
     rig.buffers.clear();
     ASSERT_TRUE(rig.unmap(0, 100));
     ASSERT_EQ(rig.removed.size(), 2u);
-    EXPECT_EQ(rig.removed[0], first);
-    EXPECT_EQ(rig.removed[1], second);
+    EXPECT_EQ(rig.removed[0].buffer, first);
+    EXPECT_EQ(rig.removed[1].buffer, second);
     EXPECT_EQ(rig.stats.count(), 2u);
     rig.removed.clear();  // the flush is done
     EXPECT_EQ(rig.stats.count(), 0u);

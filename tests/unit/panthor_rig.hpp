@@ -51,6 +51,7 @@
 #include "gpu/gpu.hpp"
 #include "unit/test_call.hpp"
 #include "unit/test_exports.hpp"
+#include "unit/test_store.hpp"
 
 namespace belfry::panthor {
 
@@ -327,6 +328,11 @@ class Client {
         return {.flags = DRM_PANTHOR_VM_BIND_OP_TYPE_UNMAP, .va = va, .size = bytes};
     }
 
+    /// The same without a mapping of the client's: if there is a memory budget, it can be evicted.
+    Memory gpu_memory(std::uint64_t bytes, std::uint32_t vm = 0);
+    /// The client's mapping goes, which the driver hears of.
+    void unmap_from_cpu(Memory& memory);
+
     int gem_close(std::uint32_t bo);
     int vm_destroy(std::uint32_t vm);
     int group_destroy(std::uint32_t group);
@@ -362,18 +368,21 @@ class Client {
     std::uint64_t next_va_ = 0x1000'0000;
     std::deque<UserGroup> user_groups_;
     std::deque<KernelGroup> kernel_groups_;
+    std::list<base::Fd> files_;  // that mmap answered with
 };
 
 class Rig {
   public:
-    explicit Rig(gpu::FirmwareConfig config = {.group_slots = 8, .streams_per_group = 8})
+    explicit Rig(gpu::FirmwareConfig config = {.group_slots = 8, .streams_per_group = 8},
+                 std::uint64_t memory_budget = 0)
         : gpu(config, host),
           wires(gpu),
-          device_(std::make_unique<Device>(gpu::Board{.mmio = wires,
-                                                      .shared = gpu.shared(),
-                                                      .wake_lines = lines,
-                                                      .flush_id_fd = gpu.flush_id_fd()},
-                                           exports)) {
+          device_(std::make_unique<Device>(
+              gpu::Board{.mmio = wires,
+                         .shared = gpu.shared(),
+                         .wake_lines = lines,
+                         .flush_id_fd = gpu.flush_id_fd()},
+              exports, drm::MemoryOptions{.budget_bytes = memory_budget, .store = &store})) {
         device_->set_now(host.now);
         std::optional<base::Result<void>> up;
         device_->boot([&up](base::Result<void> result) { up = result; });
@@ -386,6 +395,7 @@ class Rig {
         wires.on_read = nullptr;
         wires.on_write = nullptr;
         clients_.clear();
+        store.stop();
         device_.reset();  // from here on the GPU must not be stepped
     }
     Rig(const Rig&) = delete;
@@ -416,18 +426,26 @@ class Rig {
         check();
         return true;
     }
-    /// Both, so many times.
+    /// Lets the backing store finish what it was asked first. False if that is nothing, or if it is held.
+    bool step_store() {
+        if (store.held || !store.finish_one()) return false;
+        device_->run_work();
+        check();
+        return true;
+    }
+    /// All three, so many times.
     void run(unsigned rounds) {
         for (unsigned i = 0; i < rounds; ++i) {
             gpu.step();
             deliver_interrupt();
+            step_store();
         }
     }
-    /// Both, until neither has anything left.
+    /// All three, until none has anything left.
     void run_until_idle(unsigned rounds_max = 100'000) {
         for (unsigned i = 0; i < rounds_max; ++i) {
             const bool more = gpu.step();
-            if (deliver_interrupt() || more) continue;
+            if (deliver_interrupt() || step_store() || more) continue;
             // A hook may have run the driver at the end of that step.
             const bool idle = gpu.prepare_sleep();
             gpu.woke();
@@ -483,6 +501,7 @@ class Rig {
     Wires wires;
     TestLines lines;
     drm::TestExports exports;
+    drm::TestStore store;
 
   private:
     std::unique_ptr<Device> device_;
@@ -510,9 +529,19 @@ int Client::ioctl(std::uint64_t request, Args& args, std::vector<base::Fd> fds) 
 
 inline base::Result<std::vector<drm::MapSegment>> Client::mmap(std::uint64_t offset, std::uint64_t bytes,
                                                                int protection) {
-    auto segments = file_->mmap({.offset = offset, .bytes = bytes, .protection = protection});
+    std::optional<base::Result<std::vector<drm::MapSegment>>> answer;
+    file_->mmap({.offset = offset, .bytes = bytes, .protection = protection},
+                [&](const base::Result<std::vector<drm::MapSegment>>& segments) {
+                    answer = segments;
+                    if (!segments) return;
+                    // The client's from here on.
+                    for (drm::MapSegment& segment : **answer)
+                        segment.fd = files_.emplace_back(::dup(segment.fd)).get();
+                });
     rig_.check();
-    return segments;
+    for (unsigned i = 0; i < 100 && !answer; ++i) rig_.run(1);  // the memory is being made room for
+    if (!answer) throw std::logic_error("not answered");
+    return *answer;
 }
 
 inline std::vector<base::Mapping> Client::map(std::uint64_t offset, std::uint64_t bytes) {
@@ -521,6 +550,7 @@ inline std::vector<base::Mapping> Client::map(std::uint64_t offset, std::uint64_
     for (const drm::MapSegment& segment : segments)
         mappings.push_back(
             base::map_shared(segment.fd, segment.fd_offset, segment.bytes, segment.access).value());
+    files_.clear();
     return mappings;
 }
 
@@ -549,6 +579,22 @@ inline Memory Client::memory(std::uint32_t vm, std::uint64_t bytes) {
     const auto call = bind(vm != 0 ? vm : this->vm(), {map_op(handle, va, bytes)});
     EXPECT_EQ(call->answer(), 0);
     return {.handle = handle, .va = va, .mapping = std::move(map(mmap_offset(handle), bytes).at(0))};
+}
+
+inline Memory Client::gpu_memory(std::uint64_t bytes, std::uint32_t vm) {
+    const std::uint32_t handle = bo(bytes);
+    const std::uint64_t va = next_va_;
+    next_va_ += bytes + kPage;
+    const auto call = bind(vm != 0 ? vm : this->vm(), {map_op(handle, va, bytes)});
+    EXPECT_EQ(call->answer(), 0);
+    return {.handle = handle, .va = va};
+}
+
+inline void Client::unmap_from_cpu(Memory& memory) {
+    memory.mapping = {};
+    rig_.exports.close(*drm::inode_of(find_buffer(memory.handle)->fd()));
+    rig_.device().run_work();
+    rig_.check();
 }
 
 inline Stream Client::stream(const Program& program, std::uint32_t vm) {

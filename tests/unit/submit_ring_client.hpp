@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <ostream>
 #include <utility>
 #include <vector>
@@ -39,6 +40,13 @@ struct Told {
     }
 };
 
+/// Of memory that is there at once.
+inline base::Result<std::vector<MapSegment>> mmap_now(File& file, const MapRequest& request) {
+    std::optional<base::Result<std::vector<MapSegment>>> answer;
+    file.mmap(request, [&answer](const auto& segments) { answer = segments; });
+    return answer.value();
+}
+
 class RingClient {
   public:
     explicit RingClient(File& file, const RingSetup& setup = {}) : file_(file) {
@@ -53,7 +61,8 @@ class RingClient {
         }
         EXPECT_EQ(ioctl(DRM_IOCTL_BELFRY_SUBMIT_RING_CREATE, args, std::move(fds)), 0);
         made = args;
-        const auto segments = *file.mmap(
+        const auto segments = *mmap_now(
+            file,
             {.offset = args.mmap_offset, .bytes = args.mmap_bytes, .protection = PROT_READ | PROT_WRITE});
         client_ = *base::map_shared(segments[0].fd, 0, segments[0].bytes, segments[0].access);
         consumer_ = *base::map_shared(segments[1].fd, 0, segments[1].bytes, segments[1].access);

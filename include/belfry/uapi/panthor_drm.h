@@ -383,8 +383,15 @@ struct belfry_device_info {
     uint64_t busy_ns;        /* out: time that the driver has spent on requests and events since then */
     uint64_t suspends;       /* out: how often a group was taken off its slot for another since then */
     uint64_t suspend_ns;     /* out: how long that took, from asking the firmware to a free slot, in total */
+    uint64_t memory_budget;  /* out: what `belfryd --memory` allows for the memory of BOs; 0: no bound */
+    uint64_t resident_bytes; /* out: of BOs that are in memory, those on their way in or out included */
+    uint64_t evicted_bytes;  /* out: of BOs that are in the backing file and not in memory */
+    uint64_t evictions;      /* out: BOs that went to the backing file, since the start */
+    uint64_t evict_ns;       /* out: how long that took, in total */
+    uint64_t restores;       /* out: BOs that came back from it */
+    uint64_t restore_ns;     /* out */
 };
-BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 64);
+BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 120);
 
 enum drm_panthor_vm_state { DRM_PANTHOR_VM_STATE_USABLE = 0, DRM_PANTHOR_VM_STATE_UNUSABLE = 1 };
 

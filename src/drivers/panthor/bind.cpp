@@ -31,15 +31,19 @@ void File::vm_bind(const std::shared_ptr<drm::Call>& call) {
     const std::shared_ptr<Vm> vm = *found;
     const std::span ops(reinterpret_cast<const drm_panthor_vm_bind_op*>(args.ops.array), args.ops.count);
     if ((args.flags & DRM_PANTHOR_VM_BIND_ASYNC) != 0) return call->complete(bind_later(*vm, ops));
-    Result<void> result;
-    for (std::uint32_t i = 0; i < ops.size(); ++i) {
-        result = bind_now(*vm, ops[i]);
-        if (result) continue;
-        args.ops.count = i;  // how far it got: earlier ones stay
-        break;
-    }
-    // Answered when the GPU can no longer touch what was unmapped.
-    vm->flush([call, vm, result] { call->complete(result); });
+    // What is mapped where groups run must be in memory first.
+    std::vector<drm::BufferPtr> mapped;
+    if (vm->memory().preempt_fence_pending())
+        for (const auto& op : ops)
+            if (const auto* const buffer = buffers_.find(op.bo_handle)) mapped.push_back(*buffer);
+    core_.when_resident(mapped, [this, call, vm, ops](Result<void> result) {
+        std::uint32_t bound = 0;
+        while (result && bound < ops.size())
+            if ((result = bind_now(*vm, ops[bound]))) ++bound;
+        if (!result) call->args<drm_panthor_vm_bind>().ops.count = bound;  // earlier ones stay
+        // Answered when the GPU can no longer touch what was unmapped.
+        vm->flush([call, vm, result] { call->complete(result); });
+    });
 }
 
 Result<void> File::bind_now(Vm& vm, const drm_panthor_vm_bind_op& op) {

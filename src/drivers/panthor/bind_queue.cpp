@@ -21,6 +21,7 @@ BindQueue::BindQueue(Device& device, Vm& vm)
     : device_(device),
       vm_(vm),
       fence_context_(device.fence_contexts().allocate()),
+      memory_([this] { wake(); }),
       next_slice_(device.timers(), [this] { wake(); }) {}
 
 BindQueue::~BindQueue() { BELFRY_CHECK(waiting_.empty() && flushing_.empty()); }
@@ -43,6 +44,7 @@ void BindQueue::advance() {
             next_slice_.arm(device_.timers().now());
             return;
         }
+        if (!memory_is_there(*waiting_.front())) return;
         flushing_.push_back(std::move(waiting_.front()));
         waiting_.pop_front();
         BindJob& job = *flushing_.back();
@@ -51,15 +53,24 @@ void BindQueue::advance() {
     }
 }
 
+/// Nothing is mapped where groups run that is not in memory.
+bool BindQueue::memory_is_there(const BindJob& job) {
+    const bool needed = job.op_.kind == BindOp::Kind::map && vm_.memory().preempt_fence_pending();
+    return !needed || memory_.take(job.op_.buffer);
+}
+
 void BindQueue::run(BindJob& job) {
     if (job.follows_ && last_error_) {
         job.error_ = last_error_;
-    } else if (const auto done = vm_.execute(std::move(job.op_)); !done) {
+    } else if (const auto done =
+                   memory_.failed() ? std::unexpected(Errno::io) : vm_.execute(std::move(job.op_));
+               !done) {
         job.error_ = done.error();
         // The program built on this operation, and on those behind it.
         vm_.unusable = true;
     }
     last_error_ = job.error_;
+    memory_.release();
     vm_.flush([this, &job] { flushed(job); });
 }
 
@@ -76,6 +87,7 @@ void BindQueue::flushed(BindJob& job) {
 }
 
 void BindQueue::cancel() {
+    memory_.release();
     for (auto* const jobs : {&flushing_, &waiting_}) {
         while (!jobs->empty()) {
             const auto job = std::move(jobs->front());

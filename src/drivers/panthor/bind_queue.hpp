@@ -19,6 +19,7 @@
 #include "drivers/panthor/sync_ops.hpp"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
+#include "drm/residency.hpp"
 #include "drm/timers.hpp"
 #include "drm/work.hpp"
 
@@ -80,6 +81,7 @@ class BindQueue final : public drm::Work {
     void cancel();
 
   private:
+    [[nodiscard]] bool memory_is_there(const BindJob& job);
     void run(BindJob& job);
     void flushed(BindJob& job);
 
@@ -90,6 +92,7 @@ class BindQueue final : public drm::Work {
     std::optional<Errno> last_error_;  // of the job that was run last
     std::deque<std::unique_ptr<BindJob>> waiting_;
     std::deque<std::unique_ptr<BindJob>> flushing_;  // the tables are changed
+    drm::Hold memory_;                               // of what the first job maps, if groups run on the VM
     drm::Timer next_slice_;
 };
 

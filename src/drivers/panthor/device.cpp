@@ -30,8 +30,11 @@ void for_each_bit(std::uint32_t bits, Visit visit) {
 
 }  // namespace
 
-Device::Device(const gpu::Board& board, drm::ExportHost& exports)
+Device::Device(const gpu::Board& board, drm::ExportHost& exports, const drm::MemoryOptions& memory)
     : board_(board),
+      residency_(timers_, memory,
+                 {.about_to_evict = [this] { sync_waits_.look_now(); },
+                  .changed = [this] { wake(memory_changed_); }}),
       exports_(exports),
       core_{.version = kVersion,
             .unique = kPlatformDevice,
@@ -41,7 +44,7 @@ Device::Device(const gpu::Board& board, drm::ExportHost& exports)
       firmware_(board),
       mmu_(board.mmio),
       mcu_memory_(mmu_),
-      scheduler_(firmware_, mmu_, board.mmio, timers_),
+      scheduler_(firmware_, mmu_, board.mmio, timers_, residency_),
       sync_waits_({.listen = [this](bool on) { scheduler_.listen_for_sync_updates(on); },
                    .wake = [this](drm::Work& work) { wake(work); }}) {}
 
@@ -98,6 +101,24 @@ void Device::sync_objects_changed() {
 
 void Device::mappings_changed() {
     if (!sync_waits_.empty()) wake(recheck_);
+}
+
+/// Here, and not where it was noticed: eviction and scheduling start from a state in which all is settled.
+void Device::memory_changed() {
+    if (!sync_waits_.empty()) sync_waits_.recheck();
+    residency_.trim();
+    scheduler_.schedule();
+}
+
+Result<drm::BufferPtr> Device::make_buffer(const drm::Buffer::Options& options, drm::Residency::Use use) {
+    auto buffer = drm::Buffer::make(buffer_stats_, options);
+    if (!buffer || !residency_.bounded()) return buffer;
+    // Also where it lies in the backing store.
+    if (const auto offset = mmap_offsets_.offset_of(**buffer); !offset)
+        return std::unexpected(offset.error());
+    if (const auto managed = residency_.manage(**buffer, use); !managed)
+        return std::unexpected(managed.error());
+    return buffer;
 }
 
 bool Device::poll() {
@@ -278,12 +299,20 @@ uapi::belfry_device_info Device::device_info() const {
             .requests = requests,
             .busy_ns = busy_ns,
             .suspends = scheduler_.suspends(),
-            .suspend_ns = scheduler_.suspend_ns()};
+            .suspend_ns = scheduler_.suspend_ns(),
+            .memory_budget = residency_.budget(),
+            .resident_bytes = residency_.bounded() ? residency_.resident_bytes() : buffer_stats_.bytes(),
+            .evicted_bytes = residency_.stored_bytes(),
+            .evictions = residency_.evictions(),
+            .evict_ns = residency_.evict_ns(),
+            .restores = residency_.restores(),
+            .restore_ns = residency_.restore_ns()};
 }
 
 void Device::check_invariants() const {
     scheduler_.check_invariants();
     timers_.check_invariants();
+    residency_.check_invariants();
     mmap_offsets_.check_invariants();
 }
 

@@ -27,6 +27,7 @@
 #include "drm/core_ioctls.hpp"
 #include "drm/exports.hpp"
 #include "drm/fence.hpp"
+#include "drm/residency.hpp"
 #include "drm/timers.hpp"
 #include "drm/work.hpp"
 #include "gpu/board.hpp"
@@ -36,7 +37,7 @@ namespace belfry::panthor {
 class Device {
   public:
     /// `exports` outlives the device.
-    Device(const gpu::Board& board, drm::ExportHost& exports);
+    Device(const gpu::Board& board, drm::ExportHost& exports, const drm::MemoryOptions& memory = {});
     /// The GPU must not run any more: what it could still touch is freed here.
     ~Device();
     Device(const Device&) = delete;
@@ -73,7 +74,11 @@ class Device {
     [[nodiscard]] gpu::WakeLines& wake_lines() { return board_.wake_lines; }
     [[nodiscard]] drm::Timers& timers() { return timers_; }
     [[nodiscard]] drm::FenceContexts& fence_contexts() { return fence_contexts_; }
-    [[nodiscard]] drm::BufferStats& buffer_stats() { return buffer_stats_; }
+    [[nodiscard]] drm::Residency& residency() { return residency_; }
+    /// A buffer that takes part in the memory budget. Errors of Buffer::make(); ENOMEM also if it can never
+    /// be within the budget.
+    [[nodiscard]] Result<drm::BufferPtr> make_buffer(const drm::Buffer::Options& options,
+                                                     drm::Residency::Use use);
     [[nodiscard]] drm::MmapOffsets& mmap_offsets() { return mmap_offsets_; }
     [[nodiscard]] drm::Exports& exports() { return exports_; }
     [[nodiscard]] drm::Device& core() { return core_; }
@@ -109,6 +114,7 @@ class Device {
   private:
     void job_interrupt(std::uint32_t bits);
     void mmu_interrupt(std::uint32_t bits);
+    void memory_changed();
     void stream_events(Group& group, unsigned slot, unsigned stream);
     void address_space_faulted(unsigned number);
 
@@ -117,6 +123,7 @@ class Device {
     drm::FenceContexts fence_contexts_;
     drm::BufferStats buffer_stats_;
     drm::MmapOffsets mmap_offsets_;
+    drm::Residency residency_;
     drm::Exports exports_;
     drm::Device core_;
     FirmwareInterface firmware_;
@@ -130,6 +137,12 @@ class Device {
         void advance() override { waits_.recheck(); }
         SyncWaits& waits_;
     } recheck_{sync_waits_};
+    /// Buffers have come or gone, or may go now.
+    struct MemoryChanged final : drm::Work {
+        explicit MemoryChanged(Device& in) : device(in) {}
+        void advance() override { device.memory_changed(); }
+        Device& device;
+    } memory_changed_{*this};
     std::function<void(Result<void>)> on_boot_;
     std::uint64_t last_serial_ = 0;
     bool booted_ = false;

@@ -30,7 +30,7 @@ class File final : public drm::File, private drm::SubmitDriver {
     ~File() override;
 
     void ioctl(const std::shared_ptr<drm::Call>& call) override;
-    Result<std::vector<drm::MapSegment>> mmap(const drm::MapRequest& request) override;
+    void mmap(const drm::MapRequest& request, drm::MapReply reply) override;
 
     // Handlers: answer at once by their result.
     Result<void> dev_query(drm::Call& call);
@@ -91,7 +91,20 @@ class File final : public drm::File, private drm::SubmitDriver {
     Result<XgsQueue*> find_xgs_queue(std::uint32_t handle, std::uint32_t flags,
                                      std::span<const uapi::drm_panthor_xgs_op> ops, std::size_t load);
     Result<BindOp> prepare_bind(const Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
-    Result<std::vector<drm::MapSegment>> map_user_queue(std::uint64_t offset, const drm::MapRequest& request);
+    /// What a mapping consists of. With a buffer it is one segment of that, whose file is still missing.
+    struct MapPlan {
+        std::vector<drm::MapSegment> segments;
+        drm::BufferPtr buffer{};
+    };
+    static MapPlan of_buffer(const drm::BufferPtr& buffer, std::uint64_t bytes) {
+        return {.segments = {{.fd = -1,
+                              .fd_offset = 0,
+                              .bytes = base::round_up_to_page(bytes),
+                              .access = base::Access::read_write}},
+                .buffer = buffer};
+    }
+    Result<MapPlan> plan_map(const drm::MapRequest& request);
+    Result<MapPlan> plan_map_of_queue(std::uint64_t offset, const drm::MapRequest& request);
 
     static constexpr std::uint32_t kGroupsMax = 128;
     static constexpr std::uint32_t kXgsQueuesMax = 128;

@@ -7,6 +7,7 @@
 #include "base/check.hpp"
 #include "base/futex.hpp"
 #include "base/sync_object.hpp"
+#include "belfry/uapi/csf_exceptions.hpp"
 #include "drivers/panthor/device.hpp"
 
 namespace belfry::panthor {
@@ -180,6 +181,12 @@ void Group::end(const GroupDoom& why) {
     doom_.destroyed |= why.destroyed;
     publish_state();
     device_.scheduler().end(*this);
+}
+
+void Group::memory_lost() {
+    record_fault({.flags = uapi::BELFRY_FAULT_VALID,
+                  .exception = static_cast<std::uint32_t>(csf::Exception::cs_res_term)});
+    end({.fatal_queues = (1U << queue_count()) - 1});
 }
 
 std::uint32_t Group::state_flags() const {

@@ -163,6 +163,8 @@ class Group final : public drm::Work, public RunnableHook, public std::enable_sh
     /// the group is off its slot.
     void end(const GroupDoom& why);
     void record_fault(const uapi::belfry_group_get_fault& fault);
+    /// Memory of its VM was evicted and could not be brought back: all its queues fail with CS_RES_TERM.
+    void memory_lost();
 
     /// Scheduler only: the state's one way to change.
     void step(GroupEvent event);

@@ -246,10 +246,10 @@ Result<void> File::bo_create(Call& call) {
         exclusive_vm = (*vm)->tag();
     }
     if (args.size > kBufferBytesMax) return std::unexpected(Errno::no_memory);
-    auto buffer =
-        drm::Buffer::make(device_.buffer_stats(), {.bytes = args.size,
-                                                   .no_mmap = (args.flags & DRM_PANTHOR_BO_NO_MMAP) != 0,
-                                                   .exclusive_vm = exclusive_vm});
+    auto buffer = device_.make_buffer({.bytes = args.size,
+                                       .no_mmap = (args.flags & DRM_PANTHOR_BO_NO_MMAP) != 0,
+                                       .exclusive_vm = exclusive_vm},
+                                      drm::Residency::Use::evictable);
     if (!buffer) return std::unexpected(buffer.error());
     const std::uint64_t bytes = (*buffer)->size();
     const auto handle = buffers_.insert(*buffer);
@@ -424,31 +424,50 @@ Group* File::group_by_serial(std::uint64_t serial) {
     return match;
 }
 
-Result<std::vector<drm::MapSegment>> File::mmap(const drm::MapRequest& request) {
+void File::mmap(const drm::MapRequest& request, drm::MapReply reply) {
+    auto plan = plan_map(request);
+    if (!plan) return reply(std::unexpected(plan.error()));
+    if (plan->buffer == nullptr) return reply(plan->segments);
+    core_.when_resident({plan->buffer}, [this, plan = *plan, reply = std::move(reply)](Result<void> there) {
+        if (!there) return reply(std::unexpected(there.error()));
+        // Memory that may be evicted is mapped from a file of its own, whose end can be seen. Else nobody
+        // asks.
+        const auto file = plan.buffer->residence.managed() ? device_.exports().open_buffer(plan.buffer)
+                                                           : plan.buffer->duplicate_fd();
+        if (!file) return reply(std::unexpected(file.error()));
+        auto segments = plan.segments;
+        segments.front().fd = file->get();
+        reply(segments);
+    });
+    device_.run_work();
+}
+
+Result<File::MapPlan> File::plan_map(const drm::MapRequest& request) {
     if (request.bytes == 0 || request.offset % base::kPageBytes != 0) return kInvalid;
     if (request.offset >= user_mmio_offset_) {
         const std::uint64_t offset = request.offset - user_mmio_offset_ + DRM_PANTHOR_USER_MMIO_OFFSET;
-        if (offset != DRM_PANTHOR_USER_FLUSH_ID_MMIO_OFFSET) return map_user_queue(offset, request);
+        if (offset != DRM_PANTHOR_USER_FLUSH_ID_MMIO_OFFSET) return plan_map_of_queue(offset, request);
         if (request.bytes > base::kPageBytes || (request.protection & (PROT_WRITE | PROT_EXEC)) != 0)
             return kInvalid;
-        return std::vector{drm::MapSegment{.fd = device_.flush_id_fd(),
-                                           .fd_offset = 0,
-                                           .bytes = base::kPageBytes,
-                                           .access = base::Access::read}};
+        return MapPlan{.segments = {{.fd = device_.flush_id_fd(),
+                                     .fd_offset = 0,
+                                     .bytes = base::kPageBytes,
+                                     .access = base::Access::read}}};
     }
 
-    if (drm::SubmitRings::is_offset(request.offset)) return rings_.map(request);
+    if (drm::SubmitRings::is_offset(request.offset)) {
+        auto segments = rings_.map(request);
+        if (!segments) return std::unexpected(segments.error());
+        return MapPlan{.segments = std::move(*segments)};
+    }
     const drm::BufferPtr buffer = device_.mmap_offsets().find(request.offset);
     if (buffer == nullptr) return kInvalid;
     if (request.bytes > buffer->size()) return kInvalid;  // before rounding, which wraps
     if (!buffers_.is_open(*buffer)) return std::unexpected(Errno::access);
-    const std::uint64_t bytes = base::round_up_to_page(request.bytes);
-    return std::vector{drm::MapSegment{
-        .fd = buffer->fd(), .fd_offset = 0, .bytes = bytes, .access = base::Access::read_write}};
+    return of_buffer(buffer, request.bytes);
 }
 
-Result<std::vector<drm::MapSegment>> File::map_user_queue(std::uint64_t offset,
-                                                          const drm::MapRequest& request) {
+Result<File::MapPlan> File::plan_map_of_queue(std::uint64_t offset, const drm::MapRequest& request) {
     const QueueOffset queue = decode_offset(offset);
     if (offset != encode_offset(queue) || (request.protection & PROT_EXEC) != 0) return kInvalid;
     Group* const group = group_by_serial(queue.group_serial);
@@ -460,23 +479,24 @@ Result<std::vector<drm::MapSegment>> File::map_user_queue(std::uint64_t offset,
     switch (queue.object) {
         case QueueObject::doorbell:
             if (bytes != kPageBytes) return kInvalid;
-            return std::vector{drm::MapSegment{
-                .fd = group->doorbell_fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
+            return MapPlan{.segments = {{.fd = group->doorbell_fd(),
+                                         .fd_offset = 0,
+                                         .bytes = bytes,
+                                         .access = Access::read_write}}};
         case QueueObject::user_io:
             if (bytes != 2 * kPageBytes) return kInvalid;
-            return std::vector{drm::MapSegment{.fd = group->inputs_fd(),
-                                               .fd_offset = page,
-                                               .bytes = kPageBytes,
-                                               .access = Access::read_write},
-                               drm::MapSegment{.fd = group->outputs_fd(),
-                                               .fd_offset = page,
-                                               .bytes = kPageBytes,
-                                               .access = Access::read}};
+            return MapPlan{.segments = {{.fd = group->inputs_fd(),
+                                         .fd_offset = page,
+                                         .bytes = kPageBytes,
+                                         .access = Access::read_write},
+                                        {.fd = group->outputs_fd(),
+                                         .fd_offset = page,
+                                         .bytes = kPageBytes,
+                                         .access = Access::read}}};
         case QueueObject::ring: {
             const drm::BufferPtr& ring = group->queue(queue.queue).ring();
             if (request.bytes > ring->size()) return kInvalid;
-            return std::vector{drm::MapSegment{
-                .fd = ring->fd(), .fd_offset = 0, .bytes = bytes, .access = Access::read_write}};
+            return of_buffer(ring, request.bytes);
         }
     }
     return kInvalid;

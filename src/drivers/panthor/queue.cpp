@@ -95,8 +95,10 @@ Queue::~Queue() { BELFRY_CHECK(!has_jobs()); }
 Result<void> Queue::allocate(uapi::belfry_user_input& input, uapi::belfry_user_output& output) {
     input_ = &input;
     output_ = &output;
-    auto ring =
-        drm::Buffer::make(device_.buffer_stats(), {.bytes = options_.ring_bytes, .name = "belfry-ring"});
+    // What the driver writes jobs to and reads their ends from, it must find at any time.
+    using Use = drm::Residency::Use;
+    auto ring = device_.make_buffer({.bytes = options_.ring_bytes, .name = "belfry-ring"},
+                                    group_.user_submit() ? Use::evictable : Use::wired);
     if (!ring) return std::unexpected(ring.error());
     ring_ = std::move(*ring);
     constexpr auto kRingFlags =
@@ -106,8 +108,8 @@ Result<void> Queue::allocate(uapi::belfry_user_input& input, uapi::belfry_user_o
     ring_va_ = *ring_va;
     if (group_.user_submit()) return {};
 
-    auto sync = drm::Buffer::make(device_.buffer_stats(),
-                                  {.bytes = kSyncBytes, .no_mmap = true, .name = "belfry-job-sync"});
+    auto sync =
+        device_.make_buffer({.bytes = kSyncBytes, .no_mmap = true, .name = "belfry-job-sync"}, Use::wired);
     if (!sync) return std::unexpected(sync.error());
     sync_ = std::move(*sync);
     const auto sync_va = group_.vm().map_kernel(sync_, kRingFlags);

@@ -90,13 +90,25 @@ void Scheduler::schedule() {
                 slot.group->state() == GroupState::terminating) &&
                slot.group->answer_timer.armed();  // the firmware may still answer for it
     });
+    bool first = true;  // of those who wait, hence the one that memory is made room for
     for (unsigned rank = kRanks; rank-- > 0;)
         for (auto next = runnable_[rank].begin(); next != runnable_[rank].end();) {
             Group& group = *next++;
+            if (std::exchange(first, false)) {
+                const Memory memory = claim_memory(group, rank);
+                if (memory == Memory::no_room) return arm_tick();
+                if (memory == Memory::lost) first = true;
+                if (memory != Memory::ready) continue;
+            } else if (!group.vm().memory().complete()) {
+                continue;
+            }
             if (free != 0) {
                 // Without an address space (its VM has faulted, or the last command is under way) it is tried
                 // again when one becomes free.
-                if (bind(group, rank)) --free;
+                if (bind(group, rank)) {
+                    --free;
+                    first = true;
+                }
                 continue;
             }
             if (leaving != 0) {
@@ -105,12 +117,49 @@ void Scheduler::schedule() {
             }
             // The hints are as old as the last event that somebody heard.
             contend(true);
-            Slot* const found = victim(rank);
+            Slot* const found = victim(rank, Wanted::slot);
             // Whoever follows has no better claim.
             if (found == nullptr) return arm_tick();
             suspend(*found->group);
         }
+    if (first) residency_.claim(nullptr, drm::Residency::Beyond::wait);
     arm_tick();
+}
+
+/// Sees to it that the first in line gets the memory of its VM.
+Scheduler::Memory Scheduler::claim_memory(Group& group, unsigned rank) {
+    using drm::Residency;
+    drm::LongRunningContext& wanted = group.vm().memory();
+    auto claim = residency_.claim(&wanted, Residency::Beyond::wait);
+    if (claim == Residency::Claim::no_room) {
+        const auto yields = [this](const Slot& slot) {
+            return slot.group != nullptr && residency_.would_yield(slot.group->vm().memory());
+        };
+        // Those that leave yield without doing anything more.
+        const bool leaving = std::ranges::any_of(slots_, [&](const Slot& slot) {
+            return yields(slot) && slot.group->state() != GroupState::resident &&
+                   slot.group->answer_timer.armed();
+        });
+        if (leaving) return Memory::no_room;
+        contend(true);
+        if (Slot* const found = victim(rank, Wanted::memory)) {
+            suspend(*found->group);
+            return Memory::no_room;
+        }
+        const bool later = std::ranges::any_of(slots_, [&](const Slot& slot) {
+            return yields(slot) && slot.group->state() == GroupState::resident;
+        });
+        if (later) return Memory::no_room;  // time gives it a better claim
+        claim = residency_.claim(&wanted, Residency::Beyond::exceed);
+    }
+    switch (claim) {
+        case Residency::Claim::ready:     return Memory::ready;
+        case Residency::Claim::restoring:
+        case Residency::Claim::no_room:   return Memory::coming;
+        case Residency::Claim::failed:    break;
+    }
+    group.memory_lost();
+    return Memory::lost;
 }
 
 /// Has the group that waited longest go first, if it has waited too long.
@@ -128,9 +177,9 @@ void Scheduler::rescue() {
     runnable_[kRescued].splice(runnable_[kRescued].begin(), *oldest, oldest->begin());
 }
 
-/// Which slot a group of `rank` may have: idle ones first, then the one with the least claim, then the one
-/// that has had it longest. Null: none for now.
-Scheduler::Slot* Scheduler::victim(unsigned rank) {
+/// Which slot a group of `rank` may have, or whose memory: idle ones first, then the one with the least
+/// claim, then the one that has had it longest. Null: none for now.
+Scheduler::Slot* Scheduler::victim(unsigned rank, Wanted wanted) {
     const auto claim = [this](const Slot& slot) {
         const bool in_slice = timers_.now() < slot.slice_end;
         // Twice the rank, and half a rank less once the slice is over: equals may have it then.
@@ -140,6 +189,7 @@ Scheduler::Slot* Scheduler::victim(unsigned rank) {
     for (Slot& slot : slots_) {
         if (slot.group == nullptr || slot.group->state() != GroupState::resident) continue;
         if (claim(slot) >= 2 * rank + 2) continue;
+        if (wanted == Wanted::memory && !residency_.would_yield(slot.group->vm().memory())) continue;
         if (found == nullptr ||
             std::pair(claim(slot), slot.slice_end) < std::pair(claim(*found), found->slice_end))
             found = &slot;
@@ -186,6 +236,7 @@ void Scheduler::contend(bool on) {
 bool Scheduler::bind(Group& group, unsigned rank) {
     const auto address_space = mmu_.activate(group.vm());
     if (!address_space) return false;
+    group.vm().memory().arm_preempt_fence();
     const auto free = std::ranges::find(slots_, nullptr, &Slot::group);
     const auto index = static_cast<unsigned>(free - slots_.begin());
     *free = {.group = group.shared_from_this(), .rank = rank};
@@ -354,6 +405,7 @@ Scheduler::GroupPtr Scheduler::vacate(unsigned index) {
     GroupPtr group = std::exchange(slots_[index], {}).group;
     group->answer_timer.cancel();
     mmu_.deactivate(group->vm());
+    group->vm().memory().signal_preempt_fence();
     group->slot.reset();
     return group;
 }

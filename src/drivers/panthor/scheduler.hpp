@@ -11,6 +11,11 @@
 // whatever the priorities: so a group waits for at most kRescueNs for each group that has waited longer, and
 // nobody starves. The kernel-mode fences of a group are bounded by that (DESIGN, "Fences", rule 6).
 //
+// Memory is handed out as slots are, to one group at a time: the first in line has what its VM lacks
+// restored. If there is no room, groups on slots are suspended for it by the same claims, and until then
+// nobody behind it starts, so that two VMs which do not fit together take turns. If all that can be evicted
+// is not enough, it goes beyond the budget, alone.
+//
 // Taking a slot is always safe, and so needs no exact knowledge: which groups are idle is a hint, and what is
 // to become of a group is judged when it has left (Group::judge_suspended).
 #pragma once
@@ -23,6 +28,7 @@
 #include "drivers/panthor/firmware.hpp"
 #include "drivers/panthor/group.hpp"
 #include "drivers/panthor/mmu.hpp"
+#include "drm/residency.hpp"
 
 namespace belfry::panthor {
 
@@ -36,10 +42,14 @@ class Scheduler {
     static constexpr std::uint64_t kSliceNs = 10'000'000;
     static constexpr std::uint64_t kRescueNs = 100'000'000;
 
-    Scheduler(FirmwareInterface& firmware, Mmu& mmu, gpu::Mmio& mmio, drm::Timers& timers)
-        : firmware_(firmware), mmu_(mmu), mmio_(mmio), timers_(timers), tick_(timers, [this] {
-              schedule();
-          }) {}
+    Scheduler(FirmwareInterface& firmware, Mmu& mmu, gpu::Mmio& mmio, drm::Timers& timers,
+              drm::Residency& residency)
+        : firmware_(firmware),
+          mmu_(mmu),
+          mmio_(mmio),
+          timers_(timers),
+          residency_(residency),
+          tick_(timers, [this] { schedule(); }) {}
 
     /// The firmware is up: there are slots now.
     void start();
@@ -90,11 +100,19 @@ class Scheduler {
 
     void make_runnable(Group& group);
     void rescue();
+    enum class Memory : std::uint8_t {
+        ready,
+        coming,   ///< there is room for it
+        no_room,  ///< somebody will make room, in bounded time
+        lost,     ///< it could not be brought back, and the group was ended
+    };
+    [[nodiscard]] Memory claim_memory(Group& group, unsigned rank);
     bool bind(Group& group, unsigned rank);
     void program(Group& group, unsigned index, unsigned address_space);
     void ask(unsigned index, gpu::GroupRequest request);
     void set_interrupts(unsigned index);
-    [[nodiscard]] Slot* victim(unsigned rank);
+    enum class Wanted : std::uint8_t { slot, memory };
+    [[nodiscard]] Slot* victim(unsigned rank, Wanted wanted);
     void suspend(Group& group);
     void terminate(Group& group);
     void leave(Group& group, GroupEvent event, gpu::GroupRequest request);
@@ -108,6 +126,7 @@ class Scheduler {
     Mmu& mmu_;
     gpu::Mmio& mmio_;
     drm::Timers& timers_;
+    drm::Residency& residency_;
     std::vector<Slot> slots_;
     std::array<RunnableGroups, kRanks> runnable_;
     std::uint64_t last_rescue_ = 0;

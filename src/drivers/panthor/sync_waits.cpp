@@ -1,12 +1,13 @@
 #include "drivers/panthor/sync_waits.hpp"
 
 #include "base/atomic.hpp"
+#include "base/check.hpp"
 #include "belfry/uapi/user_queue.h"
 #include "drivers/panthor/vm.hpp"
 
 namespace belfry::panthor {
 
-std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide, SyncAccess access) {
+const drm::VaMapping* find_sync_mapping(const Vm& vm, std::uint64_t address, bool wide, SyncAccess access) {
     const std::uint64_t bytes =
         wide ? sizeof(uapi::belfry_sync_object64) : sizeof(uapi::belfry_sync_object32);
     if (address % (wide ? sizeof(std::uint64_t) : sizeof(std::uint32_t)) != 0) return nullptr;
@@ -14,12 +15,22 @@ std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide, Sync
     if (mapping == nullptr || mapping->range.end() - address < bytes) return nullptr;
     if (access == SyncAccess::write && (mapping->flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_READONLY) != 0)
         return nullptr;
+    return mapping;
+}
+
+std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide, SyncAccess access) {
+    const drm::VaMapping* const mapping = find_sync_mapping(vm, address, wide, access);
+    if (mapping == nullptr) return nullptr;
+    BELFRY_CHECK(mapping->buffer->residence.resident());
     return mapping->buffer->data() + mapping->buffer_offset + (address - mapping->range.va);
 }
 
 SyncWait::State SyncWait::look() const {
+    const drm::VaMapping* const mapping =
+        find_sync_mapping(*condition_.vm, condition_.address, condition_.wide);
+    if (mapping == nullptr) return State::unmapped;
+    if (!mapping->buffer->residence.resident()) return State::waiting;
     const std::byte* const object = find_sync_object(*condition_.vm, condition_.address, condition_.wide);
-    if (object == nullptr) return State::unmapped;
     // Acquire: pairs with the release of whoever updated the object.
     const std::uint64_t value =
         condition_.wide

@@ -20,6 +20,7 @@
 
 #include "base/result.hpp"
 #include "belfry/uapi/csf.hpp"
+#include "drm/va_space.hpp"
 #include "drm/work.hpp"
 
 namespace belfry::panthor {
@@ -40,8 +41,13 @@ struct SyncCondition {
 
 enum class SyncAccess : std::uint8_t { read, write };
 
-/// The 8 or 16 bytes of a sync object as the driver sees them; null: not mapped, not for such an access, not
-/// aligned, or it would straddle two mappings. Good until the next change of the VM's mappings.
+/// The mapping that a sync object lies in whole; null: not mapped, not for such an access, not aligned, or it
+/// would straddle two mappings. Good until the next change of the VM's mappings.
+[[nodiscard]] const drm::VaMapping* find_sync_mapping(const Vm& vm, std::uint64_t address, bool wide,
+                                                      SyncAccess access = SyncAccess::read);
+/// The 8 or 16 bytes of a sync object as the driver sees them, if its buffer is in memory; null as above: not
+/// mapped, not for such an access, not aligned, or it would straddle two mappings. Good until the next change
+/// of the VM's mappings.
 [[nodiscard]] std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide,
                                           SyncAccess access = SyncAccess::read);
 
@@ -55,7 +61,8 @@ class SyncWait
         : waiter_(waiter), condition_(std::move(condition)) {}
 
     [[nodiscard]] const SyncCondition& condition() const { return condition_; }
-    /// What memory says now.
+    /// What memory says now. What is not in memory says what it said when it went, which was seen then
+    /// (look_now): nobody has changed it since, for who does so has it brought back first.
     [[nodiscard]] State look() const;
     /// In the list, hence not known to have ended.
     [[nodiscard]] bool waiting() const { return is_linked(); }
@@ -82,6 +89,8 @@ class SyncWaits final : private drm::Work {
     /// Memory may have changed: looks at all waits before the driver's current entry ends, however often it
     /// is told so.
     void recheck() { hooks_.wake(*this); }
+    /// The same at once: memory is about to be evicted.
+    void look_now() { advance(); }
 
     [[nodiscard]] bool empty() const { return waits_.empty(); }
 

@@ -4,6 +4,7 @@
 
 #include "base/memory.hpp"
 #include "belfry/uapi/panthor_drm.h"
+#include "drivers/panthor/device.hpp"
 #include "drivers/panthor/vm.hpp"
 
 namespace belfry::panthor {
@@ -23,8 +24,9 @@ constexpr unsigned kNextSizeShift = 12;
 }  // namespace
 
 Result<void> TilerHeaps::allocate() {
-    auto contexts = drm::Buffer::make(
-        stats_, {.bytes = (kLastId + 1) * kContextStride, .no_mmap = true, .name = "belfry-heap-contexts"});
+    auto contexts = device_.make_buffer(
+        {.bytes = (kLastId + 1) * kContextStride, .no_mmap = true, .name = "belfry-heap-contexts"},
+        drm::Residency::Use::wired);
     if (!contexts) return std::unexpected(contexts.error());
     const auto va = vm_.map_kernel(*contexts, kMapFlags);
     if (!va) return std::unexpected(va.error());
@@ -41,7 +43,8 @@ Result<TilerHeaps::Created> TilerHeaps::create(const TilerHeapOptions& options) 
         return std::unexpected(Errno::invalid);
     const std::uint64_t bytes = options.initial_chunks * chunk_bytes;
     if (bytes > kHeapBytesMax) return std::unexpected(Errno::no_memory);
-    auto chunks = drm::Buffer::make(stats_, {.bytes = bytes, .no_mmap = true, .name = "belfry-tiler-heap"});
+    auto chunks = device_.make_buffer({.bytes = bytes, .no_mmap = true, .name = "belfry-tiler-heap"},
+                                      drm::Residency::Use::evictable);
     if (!chunks) return std::unexpected(chunks.error());
     const auto id = heaps_.insert({.va = 0, .bytes = bytes});
     if (!id) return std::unexpected(id.error());
@@ -51,6 +54,7 @@ Result<TilerHeaps::Created> TilerHeaps::create(const TilerHeapOptions& options) 
         return std::unexpected(va.error());
     }
     heaps_.find(*id)->va = *va;
+    device_.residency().commit(**chunks);
     // The last one's header stays 0.
     for (std::uint64_t next = chunk_bytes; next < bytes; next += chunk_bytes) {
         const std::uint64_t header = ((*va + next) & kNextAddressMask) | chunk_bytes >> kNextSizeShift;

@@ -20,6 +20,7 @@ namespace belfry::panthor {
 using base::Errno;
 using base::Result;
 
+class Device;
 class Vm;
 
 struct TilerHeapOptions {
@@ -30,7 +31,7 @@ struct TilerHeapOptions {
 
 class TilerHeaps {
   public:
-    TilerHeaps(Vm& vm, drm::BufferStats& stats) : vm_(vm), stats_(stats) {}
+    TilerHeaps(Vm& vm, Device& device) : vm_(vm), device_(device) {}
     TilerHeaps(const TilerHeaps&) = delete;
     TilerHeaps& operator=(const TilerHeaps&) = delete;
 
@@ -57,7 +58,7 @@ class TilerHeaps {
     static constexpr std::uint32_t kLastId = 127;
 
     Vm& vm_;
-    drm::BufferStats& stats_;
+    Device& device_;
     drm::BufferPtr contexts_;
     std::uint64_t contexts_va_ = 0;
     drm::HandleTable<Heap> heaps_{{.first = 0, .last = kLastId, .when_full = Errno::busy}};

@@ -33,6 +33,7 @@ Vm::Vm(Device& device, std::uint64_t user_va_bytes)
       tag_(device.next_serial()),
       kernel_free_{{user_va_bytes, kFullBytes - user_va_bytes}},
       space_({.va = 0, .bytes = kFullBytes}),
+      memory_(device.residency()),
       binds_(device, *this) {}
 
 // No flush: without a group on a slot the GPU has no translation of this VM that it could use.
@@ -45,6 +46,9 @@ void Vm::apply(const drm::VaStep& step) {
         tables_.unmap(mapping.range.va, mapping.range.bytes);
         return;
     }
+    memory_.attach(*mapping.buffer, mapping.range.bytes);
+    // What somebody waits for may lie in it: that can be looked at once it is in memory.
+    if (!device_.sync_waits().empty()) device_.residency().restore(*mapping.buffer);
     tables_.map(mapping.range.va, mapping.buffer->data() + mapping.buffer_offset, mapping.range.bytes,
                 {.read_only = (mapping.flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_READONLY) != 0,
                  .no_exec = (mapping.flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC) != 0});
@@ -63,8 +67,13 @@ Result<void> Vm::execute(BindOp op) {
 
 Result<void> Vm::map(drm::BufferPtr buffer, std::uint64_t offset, std::uint64_t va, std::uint64_t bytes,
                      std::uint32_t flags) {
+    // Where groups run on it, only what is in memory: the caller has seen to that, unless it is fresh.
+    if (memory_.preempt_fence_pending()) device_.residency().commit(*buffer);
+    const drm::BufferPtr mapped = buffer;
+    Result<void> result;
     try {
-        return space_.map(
+        memory_.reserve(*mapped);
+        result = space_.map(
             {.range = {.va = va, .bytes = bytes},
              .buffer = std::move(buffer),
              .buffer_offset = offset,
@@ -72,8 +81,10 @@ Result<void> Vm::map(drm::BufferPtr buffer, std::uint64_t offset, std::uint64_t 
             [this](const drm::VaStep& step) { apply(step); }, removed_);
     } catch (const std::bad_alloc&) {  // there is no memory for the tables
         static_cast<void>(unmap(va, bytes));
-        return std::unexpected(Errno::no_memory);
+        result = std::unexpected(Errno::no_memory);
     }
+    if (!result) memory_.detach(*mapped, 0);
+    return result;
 }
 
 Result<void> Vm::unmap(std::uint64_t va, std::uint64_t bytes) {
@@ -136,6 +147,7 @@ void Vm::flush(Mmu::Done done) {
                                 freed = std::exchange(kernel_freed_, {}), done = std::move(done)] {
         if (*alive) {
             if (--flushes_ == 0) tables_.release_retired();
+            for (const auto& [buffer, bytes] : removed) memory_.detach(*buffer, bytes);
             for (const FreedRange& range : freed) free_kernel_va(range);
         }
         done();
@@ -144,7 +156,7 @@ void Vm::flush(Mmu::Done done) {
 
 Result<TilerHeaps*> Vm::make_tiler_heaps() {
     if (tiler_heaps_ == nullptr) {
-        auto heaps = std::make_unique<TilerHeaps>(*this, device_.buffer_stats());
+        auto heaps = std::make_unique<TilerHeaps>(*this, device_);
         if (const auto allocated = heaps->allocate(); !allocated) return std::unexpected(allocated.error());
         tiler_heaps_ = std::move(heaps);
     }

@@ -17,6 +17,7 @@
 #include "drivers/panthor/page_table.hpp"
 #include "drivers/panthor/tiler_heap.hpp"
 #include "drm/buffer.hpp"
+#include "drm/residency.hpp"
 #include "drm/va_space.hpp"
 
 namespace belfry::panthor {
@@ -65,6 +66,8 @@ class Vm : public std::enable_shared_from_this<Vm> {
     [[nodiscard]] PageTable& tables() { return tables_; }
     [[nodiscard]] const drm::VaSpace& space() const { return space_; }
     [[nodiscard]] BindQueue& binds() { return binds_; }
+    /// Its memory as a whole. On the hardware while a group is on a slot.
+    [[nodiscard]] drm::LongRunningContext& memory() { return memory_; }
 
     /// The VM's heaps; null if it never had any.
     [[nodiscard]] TilerHeaps* tiler_heaps() { return tiler_heaps_.get(); }
@@ -105,6 +108,7 @@ class Vm : public std::enable_shared_from_this<Vm> {
     unsigned flushes_ = 0;
     // Continuations of flushes hold this: they may be called when the Vm is gone.
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    drm::LongRunningContext memory_;  // goes before what keeps its buffers alive
     std::unique_ptr<TilerHeaps> tiler_heaps_;
     BindQueue binds_;
 };

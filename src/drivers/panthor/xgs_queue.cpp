@@ -60,6 +60,7 @@ XgsQueue::XgsQueue(Device& device, std::shared_ptr<Vm> vm, base::Fd updates)
       vm_(std::move(vm)),
       updates_(std::move(updates)),
       fence_context_(device.fence_contexts().allocate()),
+      memory_([this] { wake(); }),
       next_slice_(device.timers(), [this] { wake(); }) {}
 
 XgsQueue::~XgsQueue() {
@@ -108,18 +109,33 @@ void XgsQueue::advance() {
 XgsQueue::Progress XgsQueue::run(XgsJob& job) {
     if (job.state_ == XgsJobState::queued && !job.dependencies_.ready()) return Progress::waits;
     if (job.state_ == XgsJobState::queued || job.state_ == XgsJobState::doomed) begin(job);
-    if (job.state_ == XgsJobState::parked) job.step(XgsJobEvent::look_again);
+    if (job.state_ == XgsJobState::parked) {
+        // Not for nothing: to look at what is not in memory would bring it back.
+        if (wait_->waiting() && wait_->look() == SyncWait::State::waiting) return Progress::waits;
+        job.step(XgsJobEvent::look_again);
+    }
     wait_.reset();
     for (; job.next_ < job.ops_.size(); ++job.next_) {
         if (slice_left_ == 0) return Progress::slice_over;
-        --slice_left_;
         const drm_panthor_xgs_op& op = job.ops_[job.next_];
+        --slice_left_;
+        if (is_wait(op) && job.state_ != XgsJobState::running) continue;
+        if (!memory_is_there(op)) return Progress::waits;
         if (!is_wait(op))
             do_signal(job, op);
-        else if (job.state_ == XgsJobState::running && !do_wait(job, op))
+        else if (!do_wait(job, op))
             return Progress::waits;
     }
+    memory_.release();
     return Progress::done;
+}
+
+/// False: it is brought into memory, and the queue is woken when it is there.
+bool XgsQueue::memory_is_there(const drm_panthor_xgs_op& op) {
+    const drm::VaMapping* const mapping = find_sync_mapping(*vm_, op.addr, is_wide(op));
+    if (mapping != nullptr) return memory_.take(mapping->buffer);
+    memory_.release();
+    return true;
 }
 
 void XgsQueue::begin(XgsJob& job) {
@@ -130,6 +146,10 @@ void XgsQueue::begin(XgsJob& job) {
 
 /// False: not satisfied, and the queue is woken when that may have changed.
 bool XgsQueue::do_wait(XgsJob& job, const drm_panthor_xgs_op& op) {
+    if (memory_.failed()) {
+        fail(job, Errno::invalid);
+        return true;
+    }
     wait_.emplace(*this,
                   SyncCondition{
                       .vm = vm_,
@@ -141,6 +161,7 @@ bool XgsQueue::do_wait(XgsJob& job, const drm_panthor_xgs_op& op) {
     switch (wait_->look()) {
         case SyncWait::State::waiting:
             job.step(XgsJobEvent::wait_unmet);
+            memory_.release();                 // it may take for ever
             device_.sync_waits().add(*wait_);  // which looks once more
             return false;
         case SyncWait::State::unmapped: fail(job, Errno::invalid); break;
@@ -162,7 +183,8 @@ bool XgsQueue::do_wait(XgsJob& job, const drm_panthor_xgs_op& op) {
 }
 
 void XgsQueue::do_signal(XgsJob& job, const drm_panthor_xgs_op& op) {
-    std::byte* const object = find_sync_object(*vm_, op.addr, is_wide(op), SyncAccess::write);
+    std::byte* const object =
+        memory_.failed() ? nullptr : find_sync_object(*vm_, op.addr, is_wide(op), SyncAccess::write);
     if (object == nullptr) {
         fail(job, Errno::invalid);
         return;

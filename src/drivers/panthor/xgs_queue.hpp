@@ -26,6 +26,7 @@
 #include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/vm.hpp"
 #include "drm/fence.hpp"
+#include "drm/residency.hpp"
 #include "drm/submit_ring.hpp"
 #include "drm/timers.hpp"
 #include "drm/work.hpp"
@@ -131,6 +132,7 @@ class XgsQueue final : public drm::Work {
     enum class Progress : std::uint8_t { done, waits, slice_over };
 
     Progress run(XgsJob& job);
+    [[nodiscard]] bool memory_is_there(const uapi::drm_panthor_xgs_op& op);
     bool do_wait(XgsJob& job, const uapi::drm_panthor_xgs_op& op);
     void do_signal(XgsJob& job, const uapi::drm_panthor_xgs_op& op);
     void begin(XgsJob& job);
@@ -151,6 +153,7 @@ class XgsQueue final : public drm::Work {
     std::size_t load_ = 0;
     std::uint32_t error_ = 0;       // the queue's error state: what signals put into error words
     std::optional<SyncWait> wait_;  // of the first job, while it is parked
+    drm::Hold memory_;              // of what the next operation is about
     std::size_t slice_left_ = 0;
     bool signalled_ = false;  // since the last announcement
     drm::Timer next_slice_;
