@@ -22,10 +22,17 @@ class BELFRY_EXPORT Buffer {
     Buffer& operator=(Buffer&&) noexcept;
     ~Buffer();
 
-    /// The memory, as this process sees it. The GPU may write it at any time; see SyncObject for how to know
-    /// when.
+    /// The memory, as this process sees it; empty while it is unmapped. The GPU may write it at any time; see
+    /// SyncObject for how to know when.
     [[nodiscard]] std::span<std::byte> bytes() const;
-    [[nodiscard]] std::uint64_t size() const { return bytes().size(); }
+    [[nodiscard]] std::uint64_t size() const;
+    /// Takes the memory out of this process, which it is in from its creation: spans and SyncObjects of it
+    /// are void. Under `belfryd --memory`, a buffer that no process has mapped can be evicted while its
+    /// groups are off the GPU; one that is mapped stays in memory.
+    void unmap();
+    /// Maps it again, perhaps elsewhere. Blocks while evicted memory is brought back. ENOMEM: more would be
+    /// mapped, by all programs, than `--memory` allows; EIO: the memory is lost.
+    Result<void> map();
     /// The same memory as 64-bit words, for a CommandWriter.
     [[nodiscard]] std::span<std::uint64_t> words() const;
     /// GEM handle.

@@ -61,6 +61,13 @@ struct DeviceLoad {
     std::chrono::nanoseconds busy{};  ///< what its thread has spent on requests and events since then
     std::uint64_t suspends = 0;       ///< how often a group was taken off its slot for another since then
     std::chrono::nanoseconds suspending{};  ///< how long that took in total, until the slot was free
+    std::uint64_t memory_budget = 0;        ///< bytes, of `belfryd --memory`; 0: no bound
+    std::uint64_t resident_bytes = 0;       ///< of buffers that are in memory, or on their way in or out
+    std::uint64_t evicted_bytes = 0;        ///< of buffers that are in the backing file instead
+    std::uint64_t evictions = 0;            ///< buffers that went there since the start
+    std::chrono::nanoseconds evicting{};    ///< how long that took, in total
+    std::uint64_t restores = 0;             ///< buffers that came back
+    std::chrono::nanoseconds restoring{};
 };
 
 class BELFRY_EXPORT Device {

@@ -40,6 +40,12 @@ int run_info(const CommonOptions& common) {
           {"buffers", load.buffers},
           {"buffer_bytes", load.buffer_bytes},
           {"requests", load.requests}}},
+        {"memory",
+         {{"budget_bytes", load.memory_budget},
+          {"resident_bytes", load.resident_bytes},
+          {"evicted_bytes", load.evicted_bytes},
+          {"evictions", load.evictions},
+          {"restores", load.restores}}},
         {"belfry", BELFRY_VERSION},
     };
     if (common.json) {

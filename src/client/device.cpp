@@ -91,7 +91,14 @@ Result<DeviceLoad> Device::load() const {
                       .requests = info.requests,
                       .busy = std::chrono::nanoseconds(info.busy_ns),
                       .suspends = info.suspends,
-                      .suspending = std::chrono::nanoseconds(info.suspend_ns)};
+                      .suspending = std::chrono::nanoseconds(info.suspend_ns),
+                      .memory_budget = info.memory_budget,
+                      .resident_bytes = info.resident_bytes,
+                      .evicted_bytes = info.evicted_bytes,
+                      .evictions = info.evictions,
+                      .evicting = std::chrono::nanoseconds(info.evict_ns),
+                      .restores = info.restores,
+                      .restoring = std::chrono::nanoseconds(info.restore_ns)};
 }
 
 Result<Buffer> Device::create_buffer(std::uint64_t bytes) const {
@@ -99,14 +106,9 @@ Result<Buffer> Device::create_buffer(std::uint64_t bytes) const {
     uapi::drm_panthor_bo_create create{.size = bytes};
     if (const auto done = request(*connection_, DRM_IOCTL_PANTHOR_BO_CREATE, &create, what); !done)
         return std::unexpected(done.error());
-    auto impl = std::make_unique<Buffer::Impl>(connection_, create.handle);
-    uapi::drm_panthor_bo_mmap_offset offset{.handle = create.handle};
-    if (const auto done = request(*connection_, DRM_IOCTL_PANTHOR_BO_MMAP_OFFSET, &offset, what); !done)
-        return std::unexpected(done.error());
-    auto memory = connection_->transport->mmap(offset.offset, create.size, PROT_READ | PROT_WRITE);
-    if (!memory) return std::unexpected(client::error_of(memory.error(), what));
-    impl->memory = std::move(*memory);
-    return Buffer(std::move(impl));
+    Buffer buffer(std::make_unique<Buffer::Impl>(connection_, create.handle, create.size));
+    if (const auto mapped = buffer.map(); !mapped) return std::unexpected(mapped.error());
+    return buffer;
 }
 
 Result<Vm> Device::create_vm() const {

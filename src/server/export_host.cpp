@@ -17,11 +17,13 @@ namespace {
 
 constexpr std::chrono::nanoseconds kFirstDelay = std::chrono::milliseconds(1);
 
-/// Whether a file of the memfd's inode is open for writing anywhere, `memory` itself not counted.
+/// Whether a file of the memfd's inode is open anywhere, `memory` itself not counted. Takes and gives up a
+/// lease on one that is opened for that, which is granted if it is the only one, readers included. It is
+/// read-only, so that its own end is no event.
 bool is_open_elsewhere(int memory) {
-    if (::fcntl(memory, F_SETLEASE, F_RDLCK) != 0) return true;
-    ::fcntl(memory, F_SETLEASE, F_UNLCK);
-    return false;
+    const std::string path = "/proc/self/fd/" + std::to_string(memory);
+    const base::Fd probe(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    return !probe || ::fcntl(probe.get(), F_SETLEASE, F_WRLCK) != 0;
 }
 
 /// Gives `descriptor` its owner and the event loop's attention. False if there is no memory for that.

@@ -10,10 +10,11 @@
 // closed after that was told, so that the pipe's inode cannot name something else while it is still known as
 // a token.
 //
-// A dma-buf is a further open file of the buffer's memfd, opened through /proc. That the last of these has
-// gone is seen in two steps. inotify says that one was closed (its last descriptor and its last mapping are
-// gone). Then a read lease on our own open file of the memfd is asked for: the kernel grants none while a
-// file of that inode is open for writing, and does not count ours, which was made and not opened.
+// A dma-buf is a further open file of the buffer's memfd, opened through /proc; so is what a client maps that
+// must be seen to let go of it. That the last of these has gone is seen in two steps. inotify says that one
+// was closed (its last descriptor and its last mapping are gone). Then a write lease on one more file, opened
+// for that, is asked for: the kernel grants it if no other file of that inode is open, and does not count
+// ours, which was made and not opened.
 #pragma once
 
 #include <chrono>

@@ -47,6 +47,13 @@ int main(int argc, char** argv) {
     app.add_option("--streams", options.firmware.streams_per_group, "Command streams of a group slot")
         ->check(CLI::Range(1, 32))
         ->capture_default_str();
+    app.add_option(
+           "--memory", options.memory_budget_bytes,
+           "How much memory the buffers of all programs may take, such as 512M or 2G (default: no bound). "
+           "What is beyond it, of groups that are suspended (for it, if need be), goes to a file in "
+           "$TMPDIR, or in /var/tmp, and comes back before they resume")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::PositiveNumber);
     app.add_option("--listen-fd", listen_fd,
                    "Serve a socket that listens already, inherited as this descriptor");
     app.add_flag("--private", is_private, "End with the last client");

@@ -21,24 +21,32 @@ std::expected<std::unique_ptr<Server>, std::string> Server::make(const ServerOpt
     if (!host)
         return std::unexpected(
             "cannot make the eventfds between GPU and driver: is the limit on open files too low?");
-    auto server = std::make_unique<Server>(options, std::move(socket), std::move(*host));
+    base::Fd backing_file;
+    if (options.memory_budget_bytes != 0) {
+        auto made = BackingFile::make_file();
+        if (!made) return std::unexpected(std::move(made.error()));
+        backing_file = std::move(*made);
+    }
+    auto server =
+        std::make_unique<Server>(options, std::move(socket), std::move(*host), std::move(backing_file));
     if (auto opened = server->open_doors(); !opened) return std::unexpected(std::move(opened.error()));
     return server;
 }
 
-Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host)
+Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host,
+               base::Fd backing_file)
     : options_(options),
       host_(std::move(host)),
-      exports_(io_, {.before_each = [this] { enter(); },
-                     .after_each =
-                         [this] {
-                             device_.run_work();
-                             arm_timer();
-                         }}),
+      exports_(io_, {.before_each = [this] { enter(); }, .after_each = [this] { leave(); }}),
+      backing_file_(backing_file
+                        ? std::make_unique<BackingFile>(io_, std::move(backing_file),
+                                                        BackingFile::Hooks{.before_each = [this] { enter(); },
+                                                                           .after_each = [this] { leave(); }})
+                        : nullptr),
       gpu_(options.firmware, *host_),
       device_(
           {.mmio = gpu_, .shared = gpu_.shared(), .wake_lines = *host_, .flush_id_fd = gpu_.flush_id_fd()},
-          exports_),
+          exports_, {.budget_bytes = options.memory_budget_bytes, .store = backing_file_.get()}),
       render_node_(device_, drm::NodeKind::render),
       primary_node_(device_, drm::NodeKind::primary),
       sw_sync_node_(device_.exports(), device_.fence_contexts(), device_.timers(),
@@ -60,6 +68,7 @@ Server::~Server() {
     // goes.
     close_doors();
     thread_.reset();
+    if (backing_file_ != nullptr) backing_file_->stop();
     interrupt_.release();
 }
 
@@ -162,6 +171,12 @@ void Server::close_doors() {
 
 /// Before each entry into the driver.
 void Server::enter() { device_.set_now(base::monotonic_ns()); }
+
+/// After an entry that may have given the driver more to do.
+void Server::leave() {
+    device_.run_work();
+    arm_timer();
+}
 
 void Server::await_interrupt() {
     interrupt_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {

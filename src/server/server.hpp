@@ -19,6 +19,7 @@
 #include "drivers/panthor/file.hpp"
 #include "drm/sw_sync.hpp"
 #include "gpu/gpu.hpp"
+#include "server/backing_file.hpp"
 #include "server/export_host.hpp"
 #include "server/gpu_thread.hpp"
 #include "server/listener.hpp"
@@ -29,6 +30,8 @@ namespace belfry::server {
 struct ServerOptions {
     gpu::FirmwareConfig firmware;
     bool end_with_last_client = false;
+    /// Of BOs that may be in memory; 0: no bound. Beyond it they go to a file in $TMPDIR, or in /var/tmp.
+    std::uint64_t memory_budget_bytes = 0;
 };
 
 class Server {
@@ -37,7 +40,8 @@ class Server {
     /// the view beside it. Clients are taken when the firmware is up.
     static std::expected<std::unique_ptr<Server>, std::string> make(const ServerOptions& options,
                                                                     ListeningSocket socket);
-    Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host);
+    Server(const ServerOptions& options, ListeningSocket socket, std::unique_ptr<GpuHost> host,
+           base::Fd backing_file);
     ~Server();
 
     /// Serves until stop(), SIGTERM, SIGINT, or the last client if so asked. False if the device did not come
@@ -56,12 +60,14 @@ class Server {
     void await_signal();
     void arm_timer();
     void enter();
+    void leave();
 
     ServerOptions options_;
     asio::io_context io_;
     // In the order of dependence; taken apart in reverse.
     std::unique_ptr<GpuHost> host_;
     ExportHost exports_;
+    std::unique_ptr<BackingFile> backing_file_;  // null: no bound on memory
     gpu::Gpu gpu_;
     panthor::Device device_;
     panthor::Node render_node_;
