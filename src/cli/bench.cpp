@@ -18,6 +18,7 @@ struct Benchmark {
 constexpr Benchmark kBenchmarks[] = {
     {.name = "latency", .measure = bench_latency},
     {.name = "submit", .measure = bench_submit},
+    {.name = "waits", .measure = bench_waits},
 };
 
 }  // namespace

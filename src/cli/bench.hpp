@@ -19,5 +19,6 @@ using BenchStep = std::function<void(const char* what)>;
 /// `socket` as in CommonOptions.
 BenchReport bench_latency(const std::string& socket, const BenchStep& step);
 BenchReport bench_submit(const std::string& socket, const BenchStep& step);
+BenchReport bench_waits(const std::string& socket, const BenchStep& step);
 
 }  // namespace belfry::cli

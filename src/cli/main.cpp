@@ -69,8 +69,9 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(1, 64))
         ->capture_default_str();
 
-    CLI::App* const bench =
-        app.add_subcommand("bench", "Measure the machine's limits and Belfry in one run, about 30 seconds");
+    CLI::App* const bench = app.add_subcommand(
+        "bench",
+        "Measure the machine's limits and Belfry in one run, some minutes; latency alone takes 30 seconds");
     add_common(bench);
     std::string benchmark = "all";
     bench->add_option("NAME", benchmark, "What to measure")

@@ -245,7 +245,7 @@ TEST(Disasm, OfADirectoryIsAnError) {
 TEST(CliBench, OfAnUnknownNameNamesThoseThatThereAre) {
     const Outcome outcome = run({bin("belfry"), "bench", "speed"});
     EXPECT_NE(outcome.exit_code, EXIT_SUCCESS);
-    expect_mentions(outcome.err, {"speed", "all", "latency"});
+    expect_mentions(outcome.err, {"speed", "all", "latency", "waits"});
 }
 
 // ---- help
