@@ -116,6 +116,14 @@ class Eviction : public testing::Test {
 
 // --- who goes, and that all comes back
 
+TEST_F(Eviction, AGroupEndsThoughASyncObjectThatItOwnsIsEvicted) {
+    Tenant& first = evicted_tenant();
+    first.group->queue(0).doorbell().owned[0] = first.memory.va;
+    EXPECT_EQ(first.group->destroy(), 0);
+    rig.run_until_idle();
+    EXPECT_TRUE(first.evicted());
+}
+
 TEST_F(Eviction, AFreshBufferIsNotInMemoryAndNeedsNoStore) {
     Tenant& one = tenant();
     EXPECT_TRUE(one.evicted());

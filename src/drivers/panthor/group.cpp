@@ -243,8 +243,9 @@ void Group::end_owned_sync_objects() {
     for (const std::uint64_t& owned : doorbell_page()->owned) {
         const std::uint64_t address = base::load(owned, base::kRelaxed);  // the client's: read once
         if (address == 0) continue;
+        const auto* const mapping = find_sync_mapping(*options_.vm, address, true, SyncAccess::write);
+        if (mapping == nullptr || !mapping->buffer->residence.resident()) continue;
         std::byte* const object = find_sync_object(*options_.vm, address, true, SyncAccess::write);
-        if (object == nullptr) continue;
         any = true;
         base::update_sync_object(
             *reinterpret_cast<uapi::belfry_sync_object64*>(object), false, ~0ULL, BELFRY_SYNC_OBJECT_ENDED,
