@@ -88,6 +88,7 @@ bool Stream::look() {
 }
 
 void Stream::prefetch() const {
+    if (state_.status != StreamStatus::empty) return;  // a doorbell starts nothing
     __builtin_prefetch(&config_.input->insert);
     // Only where the ring's page is known anyhow; the next fetch judges it.
     const std::uint64_t address = address_of(state_.frames[0]);
