@@ -50,6 +50,8 @@ class BELFRY_EXPORT SyncObject {
     /// Not 0: a stream in error state updated it last, or (BELFRY_SYNC_OBJECT_ENDED, with the largest value)
     /// the group that owned it has ended. Valid for the value that was read before it.
     [[nodiscard]] std::uint32_t error() const;
+    /// Whether the group that owned it (Group::own()) has ended: the value means nothing then.
+    [[nodiscard]] bool ended() const;
 
     /// Stores `value` (release) and wakes the CPU waiters that it may satisfy. Streams that wait for it look
     /// again when their group's doorbell is rung (Queue::ring()).

@@ -23,8 +23,9 @@
 // the submission (EAGAIN); so whoever links there looks at the value, or forces Way::eventfd, where the link
 // is exact.
 //
-// Groups that end wake nobody who waits for their values. Give GroupOptions::group_state_eventfd, have one
-// poll of it in the ring, and cancel the group's waits when it completes (examples/uring_server.cpp).
+// The end of a group completes the waits for objects that it owns (Group::own()), with ECANCELED. For others,
+// give GroupOptions::group_state_eventfd, have one poll of it in the ring, and cancel the group's waits when
+// it completes (examples/uring_server.cpp), which also leaves the last value to be seen.
 //
 // Nothing here is for two threads at once: it belongs to the thread that submits.
 #pragma once
@@ -90,7 +91,7 @@ class Wait {
 
     /// What the entry's completion means; once for each prep(), with the CQE's `res`. A value that has been
     /// reached is reached, whatever `res` says. ECANCELED: cancelled, by a linked timeout too, or because an
-    /// entry before it in its chain failed.
+    /// entry before it in its chain failed; or the group that owned the object has ended.
     [[nodiscard]] Result<Outcome> finish(int res);
 
     [[nodiscard]] const SyncObject& object() const { return object_; }
@@ -223,6 +224,9 @@ inline Result<Outcome> Wait::finish(int res) {
     count_out();
     eventfd_.reset();
     // The last look: a cancellation, or the end of a group, may have come after the value.
+    if (object_.ended())
+        return std::unexpected(
+            Error{.code = ECANCELED, .message = "the group that owned this sync object has ended"});
     if (object_.value() >= target_) return Outcome::reached;
     if (res >= 0 || res == -EAGAIN || res == -EINTR) return Outcome::again;
     if (by_futex && (res == -EINVAL || res == -EACCES || res == -EOPNOTSUPP)) {

@@ -123,6 +123,7 @@ Result<SyncObject> SyncObject::at(const Buffer& buffer, std::uint64_t offset, st
 
 std::uint64_t SyncObject::value() const { return base::load(object_at(object_).value, base::kAcquire); }
 std::uint32_t SyncObject::error() const { return base::load(object_at(object_).error, base::kAcquire); }
+bool SyncObject::ended() const { return client::says_ended(object_at(object_), value()); }
 
 void SyncObject::set(std::uint64_t value) {
     auto& object = object_at(object_);

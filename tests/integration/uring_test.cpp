@@ -321,6 +321,16 @@ TEST_P(UringWait, OfAGroupThatEndsIsCancelledWhenItsStateEventfdSaysSo) {
     EXPECT_EQ(cancelled(wait, program.ring.next()), ECANCELED);
 }
 
+TEST_P(UringWait, ForAnObjectThatItsGroupOwnsEndsWithTheGroupAndHasNotReachedItsValue) {
+    must(program.group.own(program.done));
+    Wait wait = program.start(1);
+    program.submit([](CommandWriter& job) { job.word(0xee00'0000'0000'0000); });
+    EXPECT_EQ(cancelled(wait, program.ring.next()), ECANCELED);
+    Wait late = program.start(1);
+    EXPECT_EQ(cancelled(late, program.ring.next()), ECANCELED);
+    EXPECT_EQ(program.waiters(), 0U);
+}
+
 // ---- What one of the ways alone does
 
 class Uring : public DaemonTest {
