@@ -104,6 +104,13 @@ class BELFRY_EXPORT SubmitRing {
     /// Until push() has room. Errors as of wait().
     [[nodiscard]] Result<void> wait_for_room(const WaitOptions& options = {}) const;
 
+    /// The two halves of a wait() that sleeps by other means, as SyncObject::begin_wait() and end_wait():
+    /// nothing if `count` completions are there, or the ring has ended.
+    [[nodiscard]] std::optional<FutexWait> begin_wait(std::uint32_t count = 1) const;
+    void end_wait() const;
+    /// 0, or why the ring has ended: ECANCELED, EINVAL.
+    [[nodiscard]] int error() const;
+
     /// Shared with the driver, which copies what an entry refers to when it takes it: from then on (sq_head
     /// has passed it, or it has completed) it may be written again.
     [[nodiscard]] std::span<std::byte> arena() const;

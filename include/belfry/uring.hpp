@@ -47,6 +47,7 @@
 #include "belfry/error.hpp"
 #include "belfry/eventfd_waits.hpp"
 #include "belfry/group.hpp"
+#include "belfry/submit_ring.hpp"
 #include "belfry/sync_object.hpp"
 #include "belfry/syncobj.hpp"
 #include "belfry/vm.hpp"
@@ -134,6 +135,45 @@ class FenceWait {
     int eventfd_;
 };
 
+/// One wait for completions of a submit ring, as Wait is one for a value. The submit ring must outlive it.
+/// `count` completions, as for SubmitRing::wait(): reap between finish() and the next prep(), not meanwhile.
+class RingWait {
+  public:
+    RingWait(Port& port, const SubmitRing& submit_ring, std::uint32_t count, int completions_eventfd)
+        : port_(&port), submit_ring_(&submit_ring), count_(count), eventfd_(completions_eventfd) {}
+    RingWait(RingWait&& other) noexcept
+        : port_(other.port_),
+          submit_ring_(other.submit_ring_),
+          count_(other.count_),
+          eventfd_(other.eventfd_),
+          counted_(std::exchange(other.counted_, false)) {}
+    RingWait& operator=(RingWait&& other) noexcept {
+        std::swap(port_, other.port_);
+        std::swap(submit_ring_, other.submit_ring_);
+        std::swap(count_, other.count_);
+        std::swap(eventfd_, other.eventfd_);
+        std::swap(counted_, other.counted_);
+        return *this;
+    }
+    ~RingWait() { count_out(); }
+
+    /// As Wait::prep().
+    Result<void> prep(io_uring_sqe* sqe);
+    /// As Wait::finish(); and the submit ring's error if that has ended.
+    [[nodiscard]] Result<Outcome> finish(int res);
+
+  private:
+    void count_out() {
+        if (std::exchange(counted_, false)) submit_ring_->end_wait();
+    }
+
+    Port* port_;
+    const SubmitRing* submit_ring_;
+    std::uint32_t count_;
+    int eventfd_;
+    bool counted_ = false;
+};
+
 /// Where entries of one of the caller's rings come from. Outlives its waits.
 class Port {
   public:
@@ -169,6 +209,16 @@ class Port {
         return wait;
     }
 
+    /// A wait for `count` completions of `submit_ring` that are to be reaped, in `sqe`: RingWait::prep(). The
+    /// eventfd way polls `completions_eventfd`, which is the one of SubmitRingOptions, non-blocking, and for
+    /// one such wait at a time; EINVAL if there is none.
+    [[nodiscard]] Result<RingWait> prep_ring_wait(io_uring_sqe* sqe, const SubmitRing& submit_ring,
+                                                  std::uint32_t count = 1, int completions_eventfd = -1) {
+        RingWait wait(*this, submit_ring, count, completions_eventfd);
+        if (const auto prepared = wait.prep(sqe); !prepared) return std::unexpected(prepared.error());
+        return wait;
+    }
+
     /// Rings the doorbell of `queue`, from inside the ring: behind entries that are linked before it, without
     /// the program's help, and without a system call of its own. Two entries that are prepared as a chain:
     /// `store` reads a 1 out of an eventfd straight into the doorbell page, `wake` writes the eventfd that
@@ -182,6 +232,22 @@ class Port {
 
   private:
     friend class Wait;
+    friend class RingWait;
+
+    /// Fills `sqe` with a sleep on a futex.
+    static void prep_futex_wait(io_uring_sqe* sqe, const FutexWait& sleep) {
+        io_uring_prep_rw(kOpFutexWait, sqe, kFutexWord32, sleep.word, 0, sleep.expected);
+        sqe->addr3 = sleep.bitset;
+    }
+    /// What became of a sleep that did not end with what it was for.
+    Result<Outcome> judge(int res, bool by_futex, const std::string& what) {
+        if (res >= 0 || res == -EAGAIN || res == -EINTR) return Outcome::again;
+        if (by_futex && (res == -EINVAL || res == -EACCES || res == -EOPNOTSUPP)) {
+            way_ = Way::eventfd;
+            return Outcome::again;
+        }
+        return std::unexpected(Error{.code = -res, .message = what + ": " + std::strerror(-res)});
+    }
 
     // Of Linux 6.7, newer than the headers of Debian 12.
     static constexpr std::uint8_t kOpFutexWait = 51;  // IORING_OP_FUTEX_WAIT
@@ -214,8 +280,7 @@ inline Result<void> Wait::prep(io_uring_sqe* sqe) {
     const auto sleep = object_.begin_wait(target_);
     if (!sleep) return {};
     counted_ = true;
-    io_uring_prep_rw(Port::kOpFutexWait, sqe, Port::kFutexWord32, sleep->word, 0, sleep->expected);
-    sqe->addr3 = sleep->bitset;
+    Port::prep_futex_wait(sqe, *sleep);
     return {};
 }
 
@@ -228,15 +293,37 @@ inline Result<Outcome> Wait::finish(int res) {
         return std::unexpected(
             Error{.code = ECANCELED, .message = "the group that owned this sync object has ended"});
     if (object_.value() >= target_) return Outcome::reached;
-    if (res >= 0 || res == -EAGAIN || res == -EINTR) return Outcome::again;
-    if (by_futex && (res == -EINVAL || res == -EACCES || res == -EOPNOTSUPP)) {
-        port_->way_ = Way::eventfd;
-        return Outcome::again;
+    return port_->judge(res, by_futex,
+                        "a wait for a sync object to reach " + std::to_string(target_) + ", which is at " +
+                            std::to_string(object_.value()));
+}
+
+inline Result<void> RingWait::prep(io_uring_sqe* sqe) {
+    io_uring_prep_nop(sqe);
+    if (port_->way_ == Way::futex) {
+        const auto sleep = submit_ring_->begin_wait(count_);
+        counted_ = sleep.has_value();
+        if (sleep) Port::prep_futex_wait(sqe, *sleep);
+        return {};
     }
-    return std::unexpected(Error{.code = -res,
-                                 .message = "a wait for a sync object to reach " + std::to_string(target_) +
-                                            ", which is at " + std::to_string(object_.value()) + ": " +
-                                            std::strerror(-res)});
+    if (eventfd_ < 0)
+        return std::unexpected(
+            Error{.code = EINVAL, .message = "this kernel's io_uring needs the submit ring's eventfd"});
+    // Emptied first, looked at second: a completion that this look misses rings again.
+    eventfd_t rings = 0;
+    ::eventfd_read(eventfd_, &rings);
+    if (submit_ring_->completed() < count_ && submit_ring_->error() == 0)
+        io_uring_prep_poll_add(sqe, eventfd_, POLLIN);
+    return {};
+}
+
+inline Result<Outcome> RingWait::finish(int res) {
+    const bool by_futex = counted_;
+    count_out();
+    if (submit_ring_->completed() >= count_) return Outcome::reached;
+    if (const int error = submit_ring_->error(); error != 0) res = -error;
+    return port_->judge(res, by_futex && submit_ring_->error() == 0,
+                        "a wait for " + std::to_string(count_) + " completions of a submit ring");
 }
 
 inline Result<void> Port::prep_doorbell(io_uring_sqe* store, io_uring_sqe* wake, const Queue& queue) {

@@ -229,6 +229,23 @@ Result<void> SubmitRing::wait_for_room(const WaitOptions& options) const {
         ring.ours().sq_waiters, ring.theirs().sq_event, ~0U, [&] { return ring.has_room(); }, options);
 }
 
+std::optional<FutexWait> SubmitRing::begin_wait(std::uint32_t count) const {
+    // As in Impl::wait().
+    base::fetch_add(impl_->ours().cq_waiters, 1, base::kSeqCst);
+    base::full_fence();
+    const std::uint32_t seen = base::load(impl_->theirs().cq_event, base::kSeqCst);
+    if (completed() < count && error() == 0)
+        return FutexWait{.word = &impl_->theirs().cq_event,
+                         .expected = seen,
+                         .bitset = 1U << ((impl_->head + count) % 32)};
+    end_wait();
+    return std::nullopt;
+}
+
+void SubmitRing::end_wait() const { base::fetch_add(impl_->ours().cq_waiters, ~0U, base::kSeqCst); }
+
+int SubmitRing::error() const { return static_cast<int>(base::load(impl_->theirs().error, base::kAcquire)); }
+
 std::span<std::byte> SubmitRing::arena() const {
     return impl_->memory.bytes().subspan(impl_->made.arena_offset, impl_->made.arena_bytes);
 }

@@ -331,6 +331,76 @@ TEST_P(UringWait, ForAnObjectThatItsGroupOwnsEndsWithTheGroupAndHasNotReachedIts
     EXPECT_EQ(program.waiters(), 0U);
 }
 
+// ---- Completions of a submit ring
+
+class UringRingWait : public UringWait {
+  protected:
+    base::Fd completions = must(base::make_eventfd());
+    SubmitRing submit_ring =
+        must(program.device.create_submit_ring({.entries = 64, .completions_eventfd = completions.get()}));
+
+    uring::RingWait start(std::uint32_t count) {
+        uring::RingWait wait =
+            must(program.port.prep_ring_wait(program.ring.sqe(), submit_ring, count, completions.get()));
+        program.ring.submit();
+        return wait;
+    }
+    /// Reaps the ring's completions until it is not "again".
+    Outcome finish(uring::RingWait& wait) {
+        for (;;) {
+            const Outcome outcome = must(wait.finish(program.ring.next().res));
+            if (outcome == Outcome::reached) return outcome;
+            must(wait.prep(program.ring.sqe()));
+            program.ring.submit();
+        }
+    }
+    void push_nops(std::uint64_t count) {
+        for (std::uint64_t i = 0; i < count; ++i) require(submit_ring.push(SubmitEntry::nop(i)), "no room");
+        must(submit_ring.submit());
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(BothWays, UringRingWait, testing::Values(Way::futex, Way::eventfd),
+                         [](const auto& way) { return way.param == Way::futex ? "ByFutex" : "ByEventfd"; });
+
+TEST_P(UringRingWait, CompletesWhenSoManyAreThere) {
+    const Syncobj gate = must(program.device.create_syncobj());
+    require(submit_ring.push(SubmitEntry::nop(7).wait(gate)), "no room");
+    push_nops(2);
+    uring::RingWait wait = start(3);
+    must(gate.signal());
+    EXPECT_EQ(finish(wait), Outcome::reached);
+    EXPECT_EQ(submit_ring.completed(), 3U);
+    EXPECT_EQ(base::load(submit_ring.client_page().cq_waiters, base::kSeqCst), 0U);
+}
+
+TEST_P(UringRingWait, CompletesAtOnceIfTheyAreThereAlready) {
+    push_nops(2);
+    must(submit_ring.wait(2, {.timeout = kGenerous}));
+    uring::RingWait wait = start(2);
+    EXPECT_EQ(must(wait.finish(program.ring.next().res)), Outcome::reached);
+    std::array<Completion, 2> reaped{};
+    EXPECT_EQ(submit_ring.reap(reaped), 2U);
+    uring::RingWait next = start(1);
+    EXPECT_TRUE(program.ring.quiet());
+    push_nops(1);
+    EXPECT_EQ(finish(next), Outcome::reached);
+}
+
+TEST_P(UringRingWait, EndsWithTheRingsError) {
+    submit_ring = must(program.device.create_submit_ring(
+        {.entries = 2, .completions = 2, .completions_eventfd = completions.get()}));
+    push_nops(2);
+    must(submit_ring.wait(2, {.timeout = kGenerous}));
+    std::array<Completion, 2> reaped{};
+    EXPECT_EQ(submit_ring.reap(reaped), 2U);
+    uring::RingWait wait = start(1);
+    // Seven completions read, of two.
+    base::store(submit_ring.client_page().cq_head, 7, base::kRelease);
+    push_nops(1);
+    EXPECT_EQ(code_of(wait.finish(program.ring.next().res)), EINVAL);
+}
+
 // ---- What one of the ways alone does
 
 class Uring : public DaemonTest {
