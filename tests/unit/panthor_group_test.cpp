@@ -607,6 +607,22 @@ TEST_F(Groups, AReadOfNothingEndsTheGroupAndIsNamed) {
     EXPECT_FALSE(group.active());
 }
 
+TEST_F(Groups, ThatEndsByAPageFaultSaysSoWhenTheCauseIsKnown) {
+    UserGroup& group = client.user_group({.queues = 2});
+    // The driver hears of each stream's end before the next one ends.
+    rig.host.on_interrupt = [&] {
+        rig.deliver_interrupt();
+        if (group.queue(0).output().group_state != 0) {
+            EXPECT_NE(group.fault().flags & BELFRY_FAULT_QUEUE, 0U);
+        }
+    };
+    group.queue(1).submit([](W& w) { load(w, 0xabc000); });
+    EXPECT_EQ(group.kick(), 0);
+    rig.run_until_idle();
+    rig.host.on_interrupt = nullptr;
+    EXPECT_EQ(group.fault().queue, 1U);
+}
+
 TEST_F(Groups, AWriteToReadOnlyMemoryIsNamedAsAWrite) {
     const std::uint32_t bo = client.bo();
     auto map = Client::map_op(bo, 0x5000, kPage);

@@ -206,8 +206,10 @@ void Device::stream_events(Group& group, unsigned slot, unsigned stream) {
             record.address = vm.fault.address;
             record.flags |= uapi::BELFRY_FAULT_MMU;
         }
-        if (!by_page_fault || culprit) group.record_fault(record);
-        group.end({.fatal_queues = 1U << stream});
+        // The others end with the address space, below: whoever hears of a group's end finds its cause then.
+        if (by_page_fault && !culprit) return;
+        group.record_fault(record);
+        group.end({.fatal_queues = culprit ? (1U << group.queue_count()) - 1 : 1U << stream});
     }
 }
 
