@@ -29,7 +29,7 @@ template <typename T>
 template <typename T>
     requires(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(std::uint64_t) == 0)
 [[nodiscard]] T copy_once(const std::byte* from) {
-    std::array<std::uint64_t, sizeof(T) / sizeof(std::uint64_t)> words;
+    std::array<std::uint64_t, sizeof(T) / sizeof(std::uint64_t)> words{};
     for (std::size_t i = 0; i < words.size(); ++i)
         words[i] = load(reinterpret_cast<const std::uint64_t*>(from)[i], kRelaxed);
     return std::bit_cast<T>(words);

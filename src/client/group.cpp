@@ -281,7 +281,7 @@ Result<void> Group::submit(std::size_t queue, std::uint64_t address, std::uint32
 }
 
 Result<void> Group::own(const SyncObject& object) {
-    GroupShared& shared = *impl_->shared;
+    const GroupShared& shared = *impl_->shared;
     if (!shared.doorbell)
         return std::unexpected(
             Error{.code = EINVAL, .message = "a group of kernel-mode submission owns no sync objects"});
@@ -299,7 +299,7 @@ Result<void> Group::own(const SyncObject& object) {
 
 Result<std::uint64_t> Group::wait(const SyncObject& object, std::uint64_t target,
                                   const WaitOptions& options) const {
-    GroupShared& shared = *impl_->shared;
+    const GroupShared& shared = *impl_->shared;
     auto& memory = *static_cast<uapi::belfry_sync_object64*>(object.object_);
     const std::uint64_t deadline = client::deadline_of(options);
     auto value = client::spin_for(memory, target, static_cast<std::uint64_t>(options.spin.count()));

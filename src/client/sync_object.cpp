@@ -33,7 +33,7 @@ void count_out(uapi::belfry_sync_object64& object) { base::fetch_add(object.wait
 namespace client {
 
 WaitStats& wait_stats() {
-    thread_local WaitStats stats;
+    static thread_local WaitStats stats;
     return stats;
 }
 

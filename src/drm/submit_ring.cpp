@@ -33,7 +33,7 @@ constexpr bool failed(std::int32_t result) { return result != 0 && result != kTi
 template <typename T>
 T payload_of(const belfry_submit_entry& entry) {
     static_assert(sizeof(T) == sizeof entry.payload);
-    T payload;
+    T payload{};
     std::memcpy(&payload, entry.payload, sizeof payload);
     return payload;
 }

@@ -51,7 +51,7 @@ class SyncOps {
     Result<void> collect_signal(std::uint32_t handle, std::uint64_t point);
     /// What a job that waits for this point waits for: what an earlier job of this call signals, or else what
     /// the syncobj holds; a later job is never waited for. EINVAL, ENOENT.
-    Result<FencePtr> resolve_wait(std::uint32_t handle, std::uint64_t point) const;
+    [[nodiscard]] Result<FencePtr> resolve_wait(std::uint32_t handle, std::uint64_t point) const;
     /// The fence of the job that signals this point is `finished`.
     void armed(std::uint32_t handle, std::uint64_t point, const FencePtr& finished);
     /// The same for all points, if one job signals them all.

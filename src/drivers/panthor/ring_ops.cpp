@@ -18,7 +18,7 @@ constexpr auto kInvalid = std::unexpected(Errno::invalid);
 template <typename T>
 T payload_of(const belfry_submit_entry& entry) {
     static_assert(sizeof(T) == sizeof entry.payload);
-    T payload;
+    T payload{};
     std::memcpy(&payload, entry.payload, sizeof payload);
     return payload;
 }
@@ -37,17 +37,18 @@ Result<drm::SubmitAccepted> File::submit(drm::SubmitRequest& request) {
 Result<drm::SubmitAccepted> File::ring_job(drm::SubmitRequest& request) {
     const auto args = payload_of<belfry_panthor_submit_job>(request.entry);
     const auto* const found = groups_.find(args.group_handle);
-    Group* const group = found != nullptr ? found->get() : nullptr;
+    if (found == nullptr) return kInvalid;
+    Group& group = **found;
     const JobStream stream{
         .address = args.stream_addr, .bytes = args.stream_size, .latest_flush = args.latest_flush};
-    if (const auto sound = check_job(group, args.queue_index, stream); !sound)
+    if (const auto sound = check_job(&group, args.queue_index, stream); !sound)
         return std::unexpected(sound.error());
 
-    Queue& queue = group->queue(args.queue_index);
+    Queue& queue = group.queue(args.queue_index);
     auto job = std::make_unique<Job>(queue, stream);
     request.move_waits_to(job->dependencies());
     job->arm(queue.make_fence());
-    const drm::SubmitAccepted accepted{.finished = job->finished(), .job = job.get()};
+    drm::SubmitAccepted accepted{.finished = job->finished(), .job = job.get()};
     request.signals.all_armed(accepted.finished);
     // The point of no return: from here on nothing fails, and the fence is signalled by the queue.
     queue.push(std::move(job));
@@ -95,7 +96,7 @@ Result<drm::SubmitAccepted> File::ring_xgs(drm::SubmitRequest& request) {
     auto job = std::make_unique<XgsJob>(**queue, args.flags, std::move(*ops), std::move(request.signals));
     request.move_waits_to(job->dependencies());
     job->sync().all_armed(job->finished());
-    const drm::SubmitAccepted accepted{.finished = job->finished(), .job = job.get()};
+    drm::SubmitAccepted accepted{.finished = job->finished(), .job = job.get()};
     // The point of no return: from here on nothing fails, and the fence is signalled by the queue.
     (*queue)->push(std::move(job), load);
     return accepted;
