@@ -17,6 +17,7 @@ struct Benchmark {
 };
 constexpr Benchmark kBenchmarks[] = {
     {.name = "latency", .measure = bench_latency},
+    {.name = "memory", .measure = bench_memory},
     {.name = "submit", .measure = bench_submit},
     {.name = "waits", .measure = bench_waits},
 };

@@ -16,8 +16,9 @@ struct BenchReport {
 /// Called with what is about to be measured, for somebody who waits for it.
 using BenchStep = std::function<void(const char* what)>;
 
-/// `socket` as in CommonOptions.
+/// `socket` as in CommonOptions; bench_memory() starts a belfryd of its own.
 BenchReport bench_latency(const std::string& socket, const BenchStep& step);
+BenchReport bench_memory(const std::string& socket, const BenchStep& step);
 BenchReport bench_submit(const std::string& socket, const BenchStep& step);
 BenchReport bench_waits(const std::string& socket, const BenchStep& step);
 

@@ -245,7 +245,23 @@ TEST(Disasm, OfADirectoryIsAnError) {
 TEST(CliBench, OfAnUnknownNameNamesThoseThatThereAre) {
     const Outcome outcome = run({bin("belfry"), "bench", "speed"});
     EXPECT_NE(outcome.exit_code, EXIT_SUCCESS);
-    expect_mentions(outcome.err, {"speed", "all", "latency", "waits"});
+    expect_mentions(outcome.err, {"speed", "all", "latency", "memory", "waits"});
+}
+
+TEST(CliBench, OfMemoryHasGroupsEvictedAndBroughtBack) {
+    const Outcome outcome = run({bin("belfry"), "bench", "memory", "--json"});
+    ASSERT_EQ(outcome.exit_code, EXIT_SUCCESS) << outcome.err;
+    const auto memory = nlohmann::json::parse(outcome.out).at("memory");
+    EXPECT_EQ(memory.at("bytes"), 64U << 20);
+    for (const char* const figure : {"write_ns", "read_ns", "evict_ns", "restore_ns", "turn_ns"})
+        EXPECT_GT(memory.at(figure).at("median").get<double>(), 0) << figure;
+}
+
+TEST(CliBench, OfMemoryThatFindsNoBelfrydSaysSo) {
+    const Outcome outcome =
+        run({"/usr/bin/env", "BELFRYD=/no/such/belfryd", bin("belfry"), "bench", "memory"});
+    EXPECT_EQ(outcome.exit_code, EXIT_FAILURE);
+    expect_mentions(outcome.err, {"cannot start '/no/such/belfryd'", "No such file"});
 }
 
 // ---- help
