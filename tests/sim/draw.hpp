@@ -45,6 +45,7 @@ struct Features {
     bool deaths = false;        // programs die
     bool eventfds = false;      // groups have eventfds, some of which their program closes at once
     bool odd_kicks = false;     // of no queue, of too many, of groups that are gone
+    bool memory = false;        // the device has a budget, and VMs have memory that goes and comes back
     bool silence = false;       // the firmware hears nothing for a while, or answers late, or not in time
 
     explicit Features(Draw& draw)
@@ -61,7 +62,10 @@ struct Features {
           deaths(draw.one_in(3)),
           eventfds(draw.one_in(4)),
           odd_kicks(draw.one_in(3)),
-          silence(draw.one_in(6)) {}
+          memory(draw.one_in(8)),
+          silence(draw.one_in(6)) {
+        two_vms |= memory;
+    }
 };
 
 }  // namespace belfry::panthor::sim

@@ -9,9 +9,12 @@ namespace {
 
 constexpr unsigned kGroupsMax = 3;
 constexpr unsigned kLanesMax = 60;  // in a program's life
+constexpr unsigned kLanesOfBudgetMax =
+    8;  // with a memory budget: what it maps of their queues stays in memory
 constexpr unsigned kJobsBehindBad = 2;
 constexpr unsigned kStreamLanes = 16;
 constexpr std::uint64_t kStreamBytes = 256;  // of a kernel-mode job
+constexpr std::uint64_t kHoardBytes = 64 * kPage;
 constexpr Reg kCountRegister = r(20);
 constexpr std::uint64_t kNever = 1ULL << 39;     // what stuck jobs wait for
 constexpr std::uint64_t kReleased = 1ULL << 40;  // beyond all that anybody waits for
@@ -28,6 +31,10 @@ constexpr std::uint64_t result_offset(unsigned lane, unsigned job) {
     return sync_offset(kLanesMax + 2) + (lane * kJobsMax + job % kJobsMax) * sizeof(std::uint32_t);
 }
 static_assert(result_offset(kLanesMax, 0) <= kPage);
+/// In a VM's hoard: a count for each lane, in its first page or in its last.
+constexpr std::uint64_t hoard_offset(unsigned lane) {
+    return (lane % 2 != 0 ? kHoardBytes - kPage : 0) + lane * sizeof(std::uint32_t);
+}
 constexpr std::uint64_t kAliasVa = 0x4000'0000;
 constexpr std::uint64_t kUnmapped = 0x5000'0000;
 
@@ -50,6 +57,8 @@ SimProgram::SimProgram(World& world) : world_(world), client_(&world.rig.open({.
                     ->answer(),
                 0);
     }
+    if (world_.features.memory)
+        for (const std::uint32_t vm : vms_) hoards_.emplace(vm, client_->gpu_memory(kHoardBytes, vm));
     for (unsigned i = 1 + world_.draw.below(kGroupsMax); i > 0; --i) open_group();
     if (world_.features.xgs)
         for (unsigned i = 1 + world_.draw.below(2); i > 0; --i) open_xgs();
@@ -160,7 +169,7 @@ void SimProgram::begin() {
     });
     std::erase_if(active_, [](const Lane* lane) { return lane->group == nullptr && lane->released; });
     while (groups_.empty() || (groups_.size() < kGroupsMax && draw.one_in(6))) {
-        if (lanes_.size() + 2 > kLanesMax) break;
+        if (lanes_.size() + 2 > (world_.features.memory ? kLanesOfBudgetMax : kLanesMax)) break;
         open_group();
     }
 }
@@ -247,12 +256,18 @@ SimProgram::Words SimProgram::words_of(Lane& lane) {
     if (words.by_alias && alias_.second) lane.elsewhere |= 1U << job % kJobsMax;
     const std::uint64_t results = words.by_alias ? kAliasVa : page_.va;
     draw.say("job", lane.index, job);
+    const std::uint64_t hoard =
+        world_.features.memory ? hoards_.at(group.vm).va + hoard_offset(lane.index) : 0;
     words.write = [=, page = page_.va, kind = group.kind, index = lane.index](W& w) {
         for (const auto& [va, value] : waits) wait_for(w, va, value);
         w.add_immediate32(kCountRegister, kCountRegister, 1);
-        w.move48(d(60), results + result_offset(index, job))
-            .store_multiple(kCountRegister, 1, d(60))
-            .wait(kAllSlots);
+        Reg count = kCountRegister;
+        if (hoard != 0) {
+            load(w, hoard);
+            count = r(64);
+            w.add_immediate32(count, count, 1).store_multiple(count, 1, d(60));
+        }
+        w.move48(d(60), results + result_offset(index, job)).store_multiple(count, 1, d(60)).wait(kAllSlots);
         if (bad && kind == Kind::endless) loop_for_ever(w);
         if (page_fault) load(w, kUnmapped);
         if (bad && kind == Kind::faulty) w.word(kBadWord);

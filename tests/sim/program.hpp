@@ -19,6 +19,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "sim/draw.hpp"
@@ -169,7 +170,8 @@ class SimProgram {
     std::vector<std::uint32_t> vms_;
     Memory page_;
     Memory streams_;
-    Memory second_;  // for results of jobs that write through the alias
+    Memory second_;                                     // for results of jobs that write through the alias
+    std::unordered_map<std::uint32_t, Memory> hoards_;  // by VM: what no CPU maps, so that it can be evicted
     std::uint64_t page_in_driver_;
     std::deque<Lane> lanes_;     // all that there ever were
     std::list<Group> groups_;    // that live, or lived in this schedule

@@ -10,15 +10,19 @@ namespace {
 
 constexpr unsigned kStepsMax = 160;
 constexpr unsigned kProgramsMax = 2;
+/// What all programs map themselves, and one VM's hoard: not all of those there are.
+constexpr std::uint64_t kBudget = 148 * kPage;
 
 class Run {
   public:
     Run(std::uint64_t seed, bool trace)
         : draw_(seed, trace),
+          features_(draw_),
           rig_({.group_slots = 1 + draw_.below(2),
                 .streams_per_group = 2,
-                .slice_instructions = 8U << draw_.below(5)}),
-          world_{.rig = rig_, .draw = draw_, .features = Features(draw_)} {
+                .slice_instructions = 8U << draw_.below(5)},
+               features_.memory ? kBudget : 0),
+          world_{.rig = rig_, .draw = draw_, .features = features_} {
         rig_.host.on_wake = [this](const std::uint32_t& word, std::uint32_t bits) {
             for (SimProgram& program : programs_) program.woken(word, bits);
         };
@@ -39,6 +43,7 @@ class Run {
             left.files + left.groups + left.groups_on_slot + left.groups_waiting + left.buffers + left.vms,
             0U);
         EXPECT_FALSE(rig_.device().next_deadline());
+        EXPECT_EQ(rig_.store.pending() + rig_.store.kept(), 0U);
     }
 
   private:
@@ -91,6 +96,9 @@ class Run {
             case 15:
                 if (world_.features.deaths && !programs_.empty() && draw_.one_in(12)) close(any());
                 break;
+            case 16:
+                if (features_.memory && rig_.step_store()) draw_.say("store");
+                break;
             default:
                 if (!programs_.empty()) any()->act();
         }
@@ -135,6 +143,7 @@ class Run {
         for (unsigned i = 0; i < rounds && more; ++i) {
             more = rig_.gpu.step();
             more |= rig_.deliver_interrupt();
+            more |= rig_.step_store();
         }
         for (SimProgram& program : programs_) program.watch();
     }
@@ -173,6 +182,7 @@ class Run {
     static constexpr std::chrono::milliseconds kTimeoutBound = 5s * kProgramsMax * 4;
 
     Draw draw_;
+    Features features_;
     Rig rig_;
     World world_;
     Programs programs_;

@@ -32,6 +32,7 @@
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -369,6 +370,7 @@ class Client {
     std::deque<UserGroup> user_groups_;
     std::deque<KernelGroup> kernel_groups_;
     std::list<base::Fd> files_;  // that mmap answered with
+    std::unordered_set<drm::Inode, drm::InodeHash> mapped_;
 };
 
 class Rig {
@@ -405,8 +407,13 @@ class Rig {
         Node node(*device_, kind);
         return clients_.emplace_back(*this, std::move(*node.open(opener)));
     }
+    /// The client's end: what it mapped goes with its file.
     void close(Client& client) {
+        const auto mapped = std::move(client.mapped_);
         clients_.remove_if([&](const Client& other) { return &other == &client; });
+        if (device_->residency().bounded())
+            for (const drm::Inode inode : mapped) exports.close(inode);
+        device_->run_work();
         check();
     }
 
@@ -535,8 +542,10 @@ inline base::Result<std::vector<drm::MapSegment>> Client::mmap(std::uint64_t off
                     answer = segments;
                     if (!segments) return;
                     // The client's from here on.
-                    for (drm::MapSegment& segment : **answer)
+                    for (drm::MapSegment& segment : **answer) {
+                        mapped_.insert(*drm::inode_of(segment.fd));
                         segment.fd = files_.emplace_back(::dup(segment.fd)).get();
+                    }
                 });
     rig_.check();
     for (unsigned i = 0; i < 100 && !answer; ++i) rig_.run(1);  // the memory is being made room for
