@@ -80,6 +80,7 @@ class BudgetedDaemon {
         std::array<std::string, 6> words{binary,      "--listen-fd", std::to_string(kListenFd),
                                          "--private", "--memory",    kBudget};
         std::vector<char*> arguments;
+        arguments.reserve(words.size() + 1);
         for (std::string& word : words) arguments.push_back(word.data());
         arguments.push_back(nullptr);
         posix_spawn_file_actions_t actions;
@@ -178,7 +179,8 @@ FileLimits file_limits() {
     const auto whole = [&](auto transfer) {
         const Stopwatch watch;
         for (std::size_t done = 0; done < bytes.size();) {
-            const ssize_t moved = transfer(file.get(), bytes.data() + done, bytes.size() - done, done);
+            const ssize_t moved =
+                transfer(file.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
             if (moved <= 0) give_up(fmt::format("cannot write and read '{}'", name));
             done += static_cast<std::size_t>(moved);
         }

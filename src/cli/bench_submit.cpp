@@ -33,7 +33,7 @@ constexpr Reg kValue = r(6);
 
 /// For one job.
 struct Cost {
-    Figure time;
+    Figure time{};
     double calls = 0;
     double requests = 0;
     double switches = 0;
@@ -68,7 +68,7 @@ struct Bench {
 
     /// `run` does so many jobs; called for each sample.
     template <typename Run>
-    Cost measure(std::uint32_t jobs, Run run) const {
+    [[nodiscard]] Cost measure(std::uint32_t jobs, Run run) const {
         constexpr unsigned kSamples = 60;
         constexpr std::uint64_t kEnoughNs = 1'000'000'000;
         run();  // memory is touched, the group has its slot, both sides are awake
