@@ -181,7 +181,7 @@ Cost by_doorbell(Bench& bench) {
                 jobs.store_multiple(kValue, 1, kTarget).wait(slots(0)).sync_add64(kSync, kOne);
             must(queue.submit(jobs));
         }
-        done += kRounds * kDeep;
+        done += std::uint64_t{kRounds} * kDeep;
         while (bench.sync.value() < done) base::relax();
     });
 }
