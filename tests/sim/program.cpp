@@ -9,8 +9,8 @@ namespace {
 
 constexpr unsigned kGroupsMax = 3;
 constexpr unsigned kLanesMax = 60;  // in a program's life
-constexpr unsigned kLanesOfBudgetMax =
-    8;  // with a memory budget: what it maps of their queues stays in memory
+/// The same under a memory budget: what it maps of their queues stays in memory.
+constexpr unsigned kLanesOfBudgetMax = 8;
 constexpr unsigned kJobsBehindBad = 2;
 constexpr unsigned kStreamLanes = 16;
 constexpr std::uint64_t kStreamBytes = 256;  // of a kernel-mode job

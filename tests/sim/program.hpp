@@ -31,7 +31,7 @@ namespace belfry::panthor::sim {
 struct World {
     Rig& rig;
     Draw& draw;
-    Features features;
+    const Features& features;
     bool silenced = false;  // the firmware was silent for longer than it may be: any group may have timed out
 };
 
