@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "belfry/error.hpp"
 #include "belfry/export.hpp"
@@ -27,7 +28,11 @@ struct Connection;
 struct OpenOptions {
     /// Socket of a running belfryd. Empty: $BELFRY_SOCKET; without that the default path, and if nobody
     /// answers there a private belfryd is started, which ends with its last client.
-    std::string socket_path;
+    std::string socket_path{};
+    /// Not empty: a private belfryd is started for this device, with these arguments besides, whoever else
+    /// runs; `socket_path` is not looked at. As `belfryd --help` has them; one that it refuses ends it, and
+    /// all requests fail with ENODEV.
+    std::vector<std::string> belfryd_arguments{};
 };
 
 /// The GPU and the driver, as DEV_QUERY and VERSION tell it.

@@ -154,18 +154,18 @@ struct Launch {
 }
 
 /// 0, or the errno that kept the daemon from running. Returns once exec succeeded or failed.
-int launch_daemon(const std::string& binary, int listen_fd) {
+int launch_daemon(const std::string& binary, const std::vector<std::string>& more, int listen_fd) {
     std::array<int, 2> status{};
     if (::pipe2(status.data(), O_CLOEXEC) != 0) return errno;
     const Fd status_read(status[0]);
     Fd status_write(status[1]);
-    std::string program = binary;
-    std::string listen_option = "--listen-fd";
-    std::string listen_number = std::to_string(kListenFd);
-    std::string private_option = "--private";
-    const std::array<char*, 5> argv{program.data(), listen_option.data(), listen_number.data(),
-                                    private_option.data(), nullptr};
-    const Launch launch{program.c_str(), argv.data(), listen_fd, status_write.get()};
+    std::vector<std::string> words{binary, "--listen-fd", std::to_string(kListenFd), "--private"};
+    words.insert(words.end(), more.begin(), more.end());
+    std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    const Launch launch{binary.c_str(), argv.data(), listen_fd, status_write.get()};
 
     // Handlers of the program must not run in its copies.
     sigset_t all;
@@ -195,28 +195,6 @@ int launch_daemon(const std::string& binary, int listen_fd) {
         if (got < 0 && errno == EINTR) continue;
         return got == static_cast<ssize_t>(sizeof error) ? error : 0;
     }
-}
-
-std::expected<DaemonConnection, ConnectError> start_private(const ConnectOptions& options) {
-    const std::string binary = options.belfryd_binary.empty() ? find_belfryd() : options.belfryd_binary;
-    if (binary.empty()) {
-        return std::unexpected(ConnectError{
-            .error = ENOENT,
-            .message =
-                "no belfryd is running, and its program was not found beside this one, beside the library or "
-                "in $PATH; $BELFRYD may name it"});
-    }
-    auto socket = make_private_socket();
-    if (!socket) return std::unexpected(socket.error());
-    DaemonConnection connection{.primary = {}, .path = socket->path(), .started = true};
-    // First our connection, then the daemon: it finds a client in its backlog, so that it also ends if this
-    // program dies before it says anything.
-    connection.primary = connect_to(connection.path);
-    if (!connection.primary) return because("cannot connect to '" + connection.path + "'");
-    if (const int error = launch_daemon(binary, socket->fd()); error != 0)
-        return because("cannot start '" + binary + "'", error);
-    socket->hand_over();
-    return connection;
 }
 
 // ---- Finding the program
@@ -265,6 +243,28 @@ std::string find_belfryd() {
     for (const std::string& directory : directories)
         if (std::string program = directory + "/belfryd"; is_program(program)) return program;
     return {};
+}
+
+std::expected<DaemonConnection, ConnectError> start_private(const ConnectOptions& options) {
+    const std::string binary = options.belfryd_binary.empty() ? find_belfryd() : options.belfryd_binary;
+    if (binary.empty()) {
+        return std::unexpected(ConnectError{
+            .error = ENOENT,
+            .message =
+                "no belfryd is running, and its program was not found beside this one, beside the library or "
+                "in $PATH; $BELFRYD may name it"});
+    }
+    auto socket = make_private_socket();
+    if (!socket) return std::unexpected(socket.error());
+    DaemonConnection connection{.primary = {}, .path = socket->path(), .started = true};
+    // First our connection, then the daemon: it finds a client in its backlog, so that it also ends if this
+    // program dies before it says anything.
+    connection.primary = connect_to(connection.path);
+    if (!connection.primary) return because("cannot connect to '" + connection.path + "'");
+    if (const int error = launch_daemon(binary, options.belfryd_arguments, socket->fd()); error != 0)
+        return because("cannot start '" + binary + "'", error);
+    socket->hand_over();
+    return connection;
 }
 
 std::expected<DaemonConnection, ConnectError> connect_or_start(const ConnectOptions& options) {

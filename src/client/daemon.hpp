@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <expected>
 #include <string>
+#include <vector>
 
 #include "base/fd.hpp"
 
@@ -19,6 +20,7 @@ struct ConnectOptions {
     std::string socket_path{};     ///< empty: $BELFRY_SOCKET, else the default path
     bool may_start = true;         ///< start a private daemon if nobody answers at the default path
     std::string belfryd_binary{};  ///< empty: $BELFRYD, else as found; see find_belfryd()
+    std::vector<std::string> belfryd_arguments{};  ///< more of them, for one that is started
 };
 
 struct DaemonConnection {
@@ -37,6 +39,9 @@ struct ConnectError {
 /// or $BELFRY_SOCKET) and does not answer is an error, never a reason to start one. Blocks no longer than
 /// fork and exec take. Reaps the one child process it makes.
 std::expected<DaemonConnection, ConnectError> connect_or_start(const ConnectOptions& options = {});
+
+/// Starts a private daemon, whoever else runs: the second half of connect_or_start().
+std::expected<DaemonConnection, ConnectError> start_private(const ConnectOptions& options);
 
 /// The daemon's binary: $BELFRYD, else beside the running program, else in ../bin beside the client library,
 /// else in $PATH. Empty if there is none.

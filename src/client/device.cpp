@@ -24,7 +24,9 @@ using client::request;
 Device::Device(std::shared_ptr<client::Connection> connection) : connection_(std::move(connection)) {}
 
 Result<Device> Device::open(const OpenOptions& options) {
-    auto connected = client::connect_or_start({.socket_path = options.socket_path});
+    auto connected = options.belfryd_arguments.empty()
+                         ? client::connect_or_start({.socket_path = options.socket_path})
+                         : client::start_private({.belfryd_arguments = options.belfryd_arguments});
     if (!connected)
         return std::unexpected(Error{.code = connected.error().error, .message = connected.error().message});
     return Device(std::make_shared<client::Connection>(

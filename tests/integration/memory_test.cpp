@@ -184,6 +184,12 @@ TEST_F(MemoryBudget, MoreThanItAllowsCannotBeMappedAtATime) {
     EXPECT_EQ(buffers.front().bytes()[0], std::byte{42});
 }
 
+TEST_F(MemoryBudget, IsThatOfTheBelfrydWhichADeviceStartsForItself) {
+    const Device device = must(Device::open({.belfryd_arguments = {"--memory", "32M"}}));
+    EXPECT_EQ(must(device.load()).memory_budget, 32U << 20);
+    EXPECT_NE(device.socket_path(), daemon.socket());
+}
+
 TEST_F(MemoryBudget, ABelfrydThatFindsNoPlaceForItsFileSaysSo) {
     const Outcome outcome = run({"/usr/bin/env", "TMPDIR=/nowhere", bin("belfryd"), "--socket",
                                  directory / "other", "--memory", "1G"});
