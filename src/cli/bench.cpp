@@ -30,6 +30,10 @@ std::vector<std::string> benchmark_names() {
     return names;
 }
 
+nlohmann::ordered_json json_of(const Figure& figure) {
+    return {{"median", figure.median_ns}, {"p99", figure.p99_ns}};
+}
+
 int run_bench(const CommonOptions& common, const std::string& name) {
     const auto step = [&common](const char* what) {
         if (!common.json) fmt::print(stderr, "measuring {} ...\n", what);

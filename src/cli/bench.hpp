@@ -6,12 +6,17 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/measure.hpp"
+
 namespace belfry::cli {
 
 struct BenchReport {
     std::string table;            ///< whole lines
     nlohmann::ordered_json json;  ///< an object; its keys are no other benchmark's
 };
+
+/// As it stands in every report.
+nlohmann::ordered_json json_of(const Figure& figure);
 
 /// Called with what is about to be measured, for somebody who waits for it.
 using BenchStep = std::function<void(const char* what)>;

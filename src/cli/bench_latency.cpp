@@ -256,10 +256,6 @@ Figure interpreter(Bench& bench) {
     return samples.figure();
 }
 
-nlohmann::ordered_json json_of(const Figure& figure) {
-    return {{"median", figure.median_ns}, {"p99", figure.p99_ns}};
-}
-
 }  // namespace
 
 BenchReport bench_latency(const std::string& socket, const BenchStep& step) {

@@ -186,10 +186,6 @@ Cost by_doorbell(Bench& bench) {
     });
 }
 
-nlohmann::ordered_json json_of(const Figure& figure) {
-    return {{"median", figure.median_ns}, {"p99", figure.p99_ns}};
-}
-
 }  // namespace
 
 BenchReport bench_submit(const std::string& socket, const BenchStep& step) {
