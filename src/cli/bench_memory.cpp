@@ -5,26 +5,17 @@
 // written to and read from a file in the same directory by one thread that does nothing else.
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <iterator>
-#include <span>
 #include <string>
 #include <vector>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/fd.hpp"
+#include "base/file.hpp"
 #include "base/memory.hpp"
 #include "belfry/belfry.hpp"
 #include "cli/bench.hpp"
@@ -38,64 +29,6 @@ constexpr std::uint64_t kGroupBytes = 64U << 20;
 constexpr const char* kBudget = "96M";
 constexpr unsigned kRounds = 20;
 constexpr auto kFill = std::byte{0x5a};  // a page that was never written is never copied
-
-[[noreturn]] void give_up(const std::string& what, int error = errno) {
-    throw Failure{fmt::format("{}: {}", what, std::strerror(error))};
-}
-
-/// A belfryd with a budget, which ends with its last client. Must outlive that one.
-class BudgetedDaemon {
-  public:
-    BudgetedDaemon() {
-        std::string directory = std::filesystem::temp_directory_path() / "belfry-XXXXXX";
-        if (::mkdtemp(directory.data()) == nullptr)
-            give_up(fmt::format("cannot make a directory '{}'", directory));
-        path_ = directory + "/belfry.sock";
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        if (path_.size() >= sizeof address.sun_path)
-            give_up(fmt::format("socket path '{}'", path_), ENAMETOOLONG);
-        std::ranges::copy(path_, address.sun_path);
-        // It listens before belfryd exists: nothing has to be awaited.
-        const base::Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-        if (!socket ||
-            ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-            ::listen(socket.get(), SOMAXCONN) != 0)
-            give_up(fmt::format("cannot listen on '{}'", path_));
-        start(socket.get());
-    }
-    BudgetedDaemon(const BudgetedDaemon&) = delete;
-    BudgetedDaemon& operator=(const BudgetedDaemon&) = delete;
-    ~BudgetedDaemon() { ::waitpid(pid_, nullptr, 0); }
-
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-  private:
-    void start(int socket) {
-        constexpr int kListenFd = 3;
-        const char* const named = ::secure_getenv("BELFRYD");
-        std::string binary =
-            named != nullptr ? named
-                             : std::filesystem::read_symlink("/proc/self/exe").replace_filename("belfryd");
-        std::array<std::string, 6> words{binary,      "--listen-fd", std::to_string(kListenFd),
-                                         "--private", "--memory",    kBudget};
-        std::vector<char*> arguments;
-        arguments.reserve(words.size() + 1);
-        for (std::string& word : words) arguments.push_back(word.data());
-        arguments.push_back(nullptr);
-        posix_spawn_file_actions_t actions;
-        ::posix_spawn_file_actions_init(&actions);
-        ::posix_spawn_file_actions_adddup2(&actions, socket, kListenFd);
-        const int error = ::posix_spawnp(&pid_, binary.c_str(), &actions, nullptr, arguments.data(), environ);
-        ::posix_spawn_file_actions_destroy(&actions);
-        if (error == 0) return;
-        std::filesystem::remove_all(std::filesystem::path(path_).parent_path());  // else belfryd's to remove
-        give_up(fmt::format("cannot start '{}'", binary), error);
-    }
-
-    std::string path_;
-    pid_t pid_ = -1;
-};
 
 /// A group, and the memory that comes and goes with it.
 class Tenant {
@@ -138,8 +71,7 @@ struct Turns {
 };
 
 Turns take_turns() {
-    const BudgetedDaemon daemon;
-    const Device device = must(Device::open({.socket_path = daemon.path()}));
+    const Device device = must(Device::open({.belfryd_arguments = {"--memory", kBudget}}));
     Tenant first(device);
     first.run();
     Tenant second(device);
@@ -168,29 +100,25 @@ struct FileLimits {
 
 /// As many bytes, to and from a file where belfryd has its own.
 FileLimits file_limits() {
-    const char* const named = ::secure_getenv("TMPDIR");
-    std::string name = fmt::format("{}/belfry-XXXXXX", named != nullptr ? named : "/var/tmp");
-    const base::Fd file(::mkostemp(name.data(), O_CLOEXEC));
-    if (!file) give_up(fmt::format("cannot make a file '{}'", name));
-    ::unlink(name.c_str());
+    const std::string directory = base::large_file_directory();
+    const base::Fd file = base::make_unnamed_file(directory);
+    if (!file) throw Failure{fmt::format("cannot make a file in '{}': {}", directory, std::strerror(errno))};
     std::vector<std::byte> bytes(kGroupBytes, kFill);
     Samples write;
     Samples read;
-    const auto whole = [&](auto transfer) {
+    const auto timed = [&](auto transfer) {
         const Stopwatch watch;
-        for (std::size_t done = 0; done < bytes.size();) {
-            const ssize_t moved =
-                transfer(file.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
-            if (moved <= 0) give_up(fmt::format("cannot write and read '{}'", name));
-            done += static_cast<std::size_t>(moved);
-        }
+        if (const auto done = transfer(file.get(), bytes.data(), bytes.size(), 0); !done)
+            throw Failure{fmt::format("cannot write and read a file in '{}': {}", directory,
+                                      std::strerror(static_cast<int>(done.error())))};
         return watch.elapsed_ns();
     };
     for (unsigned round = 0; round < kRounds; ++round) {
-        write.add(whole(::pwrite));
-        read.add(whole(::pread));
+        write.add(timed(base::write_all));
+        read.add(timed(base::read_all));
         // The place of what has come back is free again.
-        if (::ftruncate(file.get(), 0) != 0) give_up(fmt::format("cannot empty '{}'", name));
+        if (::ftruncate(file.get(), 0) != 0)
+            throw Failure{fmt::format("cannot empty a file in '{}': {}", directory, std::strerror(errno))};
     }
     return {.write = write.figure(), .read = read.figure()};
 }
@@ -209,7 +137,7 @@ BenchReport bench_memory(const std::string& /*socket*/, const BenchStep& step) {
     report.table =
         fmt::format("{:<46}{:>10}{:>12}\n", "64 MiB, of two groups where one has room: ms", "median", "p99");
     const auto row = [&](const char* key, const char* name, const Figure& figure, const std::string& remark) {
-        json[key] = {{"median", figure.median_ns}, {"p99", figure.p99_ns}};
+        json[key] = json_of(figure);
         fmt::format_to(std::back_inserter(report.table), "  {:<44}{:>10.1f}{:>12.1f}  {}\n", name,
                        figure.median_ns / 1e6, figure.p99_ns / 1e6, remark);
     };

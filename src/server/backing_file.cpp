@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -13,6 +12,7 @@
 
 #include <asio/post.hpp>
 
+#include "base/file.hpp"
 #include "base/signalling.hpp"
 
 namespace belfry::server {
@@ -20,41 +20,6 @@ namespace {
 
 using base::Errno;
 using base::Result;
-
-/// A file that has no name, or none any more.
-base::Fd make_unnamed_file(const std::string& directory) {
-    base::Fd file(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-    if (file || errno != EOPNOTSUPP) return file;
-    std::string path = directory + "/belfryd-XXXXXX";
-    file = base::Fd(::mkostemp(path.data(), O_CLOEXEC));
-    if (file) ::unlink(path.c_str());
-    return file;
-}
-
-Result<void> write_all(int file, const std::byte* data, std::uint64_t bytes, std::uint64_t at) {
-    while (bytes != 0) {
-        const auto written = ::pwrite(file, data, bytes, static_cast<off_t>(at));
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return base::last_error();
-        data += written;
-        at += static_cast<std::uint64_t>(written);
-        bytes -= static_cast<std::uint64_t>(written);
-    }
-    return {};
-}
-
-Result<void> read_all(int file, std::byte* data, std::uint64_t bytes, std::uint64_t at) {
-    while (bytes != 0) {
-        const auto got = ::pread(file, data, bytes, static_cast<off_t>(at));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return base::last_error();
-        if (got == 0) return std::unexpected(Errno::io);
-        data += got;
-        at += static_cast<std::uint64_t>(got);
-        bytes -= static_cast<std::uint64_t>(got);
-    }
-    return {};
-}
 
 /// Gives back what a file takes from `from` on.
 Result<void> punch(int file, std::uint64_t from, std::uint64_t bytes) {
@@ -86,10 +51,8 @@ Result<void> for_each_piece(int file, std::uint64_t from, std::uint64_t bytes, C
 }  // namespace
 
 std::expected<base::Fd, std::string> BackingFile::make_file() {
-    const char* const chosen = std::getenv("TMPDIR");
-    // Not /tmp, which may be memory itself.
-    const std::string directory = chosen != nullptr && chosen[0] != '\0' ? chosen : "/var/tmp";
-    base::Fd file = make_unnamed_file(directory);
+    const std::string directory = base::large_file_directory();
+    base::Fd file = base::make_unnamed_file(directory);
     if (!file)
         return std::unexpected("cannot make the file for evicted memory in '" + directory +
                                "': " + std::strerror(errno));
@@ -181,7 +144,7 @@ void BackingFile::run() {
 Result<void> BackingFile::move_out(const drm::Buffer& buffer) const {
     const std::uint64_t place = buffer.mmap_offset();
     auto moved = for_each_piece(buffer.fd(), 0, buffer.size(), [&](std::uint64_t at, std::uint64_t bytes) {
-        return write_all(file_.get(), buffer.data() + at, bytes, place + at);
+        return base::write_all(file_.get(), buffer.data() + at, bytes, place + at);
     });
     if (moved) moved = punch(buffer.fd(), 0, buffer.size());
     if (!moved) static_cast<void>(punch(file_.get(), place, buffer.size()));
@@ -192,7 +155,7 @@ Result<void> BackingFile::move_in(const drm::Buffer& buffer) const {
     const std::uint64_t place = buffer.mmap_offset();
     auto moved =
         for_each_piece(file_.get(), place, buffer.size(), [&](std::uint64_t at, std::uint64_t bytes) {
-            return read_all(file_.get(), buffer.data() + at, bytes, place + at);
+            return base::read_all(file_.get(), buffer.data() + at, bytes, place + at);
         });
     if (moved)
         static_cast<void>(punch(file_.get(), place, buffer.size()));
