@@ -44,7 +44,18 @@ void* operator new(std::size_t bytes) {
     if (void* const memory = std::malloc(bytes != 0 ? bytes : 1)) return memory;
     throw std::bad_alloc();
 }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+    belfry::base::allocating(bytes);
+    // Asked for in whole alignments, as its contract is.
+    const auto align = static_cast<std::size_t>(alignment);
+    if (void* const memory = std::aligned_alloc(align, (bytes + align - 1) / align * align)) return memory;
+    throw std::bad_alloc();
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t /*bytes*/, std::align_val_t /*alignment*/) noexcept {
+    std::free(memory);
+}
 #endif
 #endif

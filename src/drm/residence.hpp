@@ -9,6 +9,7 @@
 #include <optional>
 
 #include <boost/intrusive/list.hpp>
+#include <boost/intrusive/set.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
 #include "base/result.hpp"
@@ -74,9 +75,11 @@ class Transfer : public boost::intrusive::list_base_hook<> {
 };
 
 /// That a context maps a buffer, however often.
+struct UseByBuffer;
 struct UseOfContext;
 struct UseOfBuffer;
-class BufferUse : public boost::intrusive::list_base_hook<boost::intrusive::tag<UseOfContext>>,
+class BufferUse : public boost::intrusive::set_base_hook<boost::intrusive::tag<UseByBuffer>>,
+                  public boost::intrusive::list_base_hook<boost::intrusive::tag<UseOfContext>>,
                   public boost::intrusive::list_base_hook<boost::intrusive::tag<UseOfBuffer>> {
   public:
     BufferUse(LongRunningContext& context, Buffer& buffer) : context_(context), buffer_(buffer) {}

@@ -53,40 +53,45 @@ LongRunningContext::~LongRunningContext() {
     BELFRY_CHECK(parts_on_hardware_ == 0);
     if (residency_.claimant_ == this) residency_.claimant_ = nullptr;
     while (!uses_.empty()) {
-        BufferUse& use = uses_.begin()->second;
+        const BufferUse& use = *uses_.begin();
         detach(use.buffer_, use.bytes_);
     }
     residency_.contexts_.erase(residency_.contexts_.iterator_to(*this));
 }
 
-void LongRunningContext::reserve(Buffer& buffer) {
-    Residence& residence = buffer.residence;
-    if (!residence.managed()) return;
-    const auto [entry, is_new] = uses_.try_emplace(&buffer, *this, buffer);
-    if (!is_new) return;
-    if (residence.uses_.empty()) residency_.unattached_.erase(residency_.unattached_.iterator_to(residence));
-    residence.uses_.push_back(entry->second);
-    (residence.resident() ? resident_ : absent_).push_back(entry->second);
+std::unique_ptr<BufferUse> LongRunningContext::reserve(Buffer& buffer) {
+    return buffer.residence.managed() ? std::make_unique<BufferUse>(*this, buffer) : nullptr;
 }
 
-void LongRunningContext::attach(Buffer& buffer, std::uint64_t bytes) {
-    if (!buffer.residence.managed()) return;
-    BELFRY_CHECK(buffer.residence.resident() || !preempt_fence_pending());
-    uses_.at(&buffer).bytes_ += bytes;
+void LongRunningContext::attach(Buffer& buffer, std::uint64_t bytes, std::unique_ptr<BufferUse>& reserve) {
+    Residence& residence = buffer.residence;
+    if (!residence.managed()) return;
+    BELFRY_CHECK(residence.resident() || !preempt_fence_pending());
+    auto found = uses_.find(&buffer);
+    if (found == uses_.end()) {
+        BELFRY_CHECK(reserve != nullptr && &reserve->buffer_ == &buffer);
+        BufferUse& use = *reserve.release();
+        found = uses_.insert(use).first;
+        if (residence.uses_.empty())
+            residency_.unattached_.erase(residency_.unattached_.iterator_to(residence));
+        residence.uses_.push_back(use);
+        (residence.resident() ? resident_ : absent_).push_back(use);
+    }
+    found->bytes_ += bytes;
 }
 
 void LongRunningContext::detach(Buffer& buffer, std::uint64_t bytes) {
     Residence& residence = buffer.residence;
     const auto found = uses_.find(&buffer);
     if (found == uses_.end()) return;  // not managed
-    BufferUse& use = found->second;
+    BufferUse& use = *found;
     BELFRY_CHECK(use.bytes_ >= bytes);
     use.bytes_ -= bytes;
     if (use.bytes_ != 0) return;
     (residence.resident() ? resident_ : absent_).erase(Uses::s_iterator_to(use));
     residence.uses_.erase(decltype(residence.uses_)::s_iterator_to(use));
     if (residence.uses_.empty()) residency_.unattached_.push_back(residence);
-    uses_.erase(found);
+    uses_.erase_and_dispose(found, std::default_delete<BufferUse>());
 }
 
 void LongRunningContext::arm_preempt_fence() {

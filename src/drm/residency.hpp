@@ -24,8 +24,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <type_traits>
-#include <unordered_map>
 
 #include "drm/buffer.hpp"
 #include "drm/residence.hpp"
@@ -60,10 +60,11 @@ class LongRunningContext : public boost::intrusive::list_base_hook<> {
     LongRunningContext(const LongRunningContext&) = delete;
     LongRunningContext& operator=(const LongRunningContext&) = delete;
 
-    /// So that attach() of the buffer cannot fail. May throw std::bad_alloc. Undone by detach() of 0 bytes.
-    void reserve(Buffer& buffer);
-    /// So many bytes of the buffer more are mapped. On the hardware only if it is resident.
-    void attach(Buffer& buffer, std::uint64_t bytes);
+    /// What attach() of the buffer may need. Null if that is nothing. May throw std::bad_alloc.
+    [[nodiscard]] std::unique_ptr<BufferUse> reserve(Buffer& buffer);
+    /// So many bytes of the buffer more are mapped. On the hardware only if it is resident. Takes `reserve`
+    /// if it needs it.
+    void attach(Buffer& buffer, std::uint64_t bytes, std::unique_ptr<BufferUse>& reserve);
     /// ... or less: the hardware can no longer touch them.
     void detach(Buffer& buffer, std::uint64_t bytes);
 
@@ -86,7 +87,15 @@ class LongRunningContext : public boost::intrusive::list_base_hook<> {
         boost::intrusive::constant_time_size<false>>;
 
     Residency& residency_;
-    std::unordered_map<const Buffer*, BufferUse> uses_;
+    struct BufferOf {
+        using type = const Buffer*;
+        type operator()(const BufferUse& use) const { return &use.buffer_; }
+    };
+    boost::intrusive::set<
+        BufferUse,
+        boost::intrusive::base_hook<boost::intrusive::set_base_hook<boost::intrusive::tag<UseByBuffer>>>,
+        boost::intrusive::key_of_value<BufferOf>, boost::intrusive::constant_time_size<false>>
+        uses_;  // owned
     Uses resident_;
     Uses absent_;
     unsigned parts_on_hardware_ = 0;

@@ -12,9 +12,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <vector>
 
+#include <boost/intrusive/list.hpp>
+#include <boost/intrusive/set.hpp>
+
+#include "base/owning_list.hpp"
 #include "base/result.hpp"
 #include "drm/buffer.hpp"
 
@@ -43,31 +45,39 @@ struct VaStep {
     const VaMapping& mapping;
 };
 
+/// A mapping as a VaSpace keeps it, or what was one.
+struct VaPiece : VaMapping, boost::intrusive::set_base_hook<>, boost::intrusive::list_base_hook<> {};
+
 class VaSpace {
   public:
     /// Called for each step, in the order in which they must be done. Cannot fail: what it needs is reserved
     /// before.
     using Apply = std::function<void(const VaStep&)>;
     /// What the GPU may still use by its TLB: the caller drops it after the flush.
-    struct RemovedPiece {
-        BufferPtr buffer;
-        std::uint64_t bytes;
-    };
-    using Removed = std::vector<RemovedPiece>;
+    using Removed = base::OwningList<VaPiece>;
+    /// What a change needs whatever lies there by then, so that it allocates nothing. What is left of it may
+    /// go.
+    using Reserve = base::OwningList<VaPiece>;
 
     /// Addresses of `space` only.
     explicit VaSpace(VaRange space);
+    ~VaSpace();
     VaSpace(const VaSpace&) = delete;
     VaSpace& operator=(const VaSpace&) = delete;
 
-    [[nodiscard]] VaRange space() const { return space_; }
+    /// For one map() or unmap(). ENOMEM.
+    [[nodiscard]] static base::Result<Reserve> reserve(VaStep::Kind kind);
 
+    /// Whether it can be mapped or unmapped: neither empty, nor in part outside of the space.
+    [[nodiscard]] bool contains(VaRange range) const;
     /// Maps, instead of whatever lay there: unmaps the overlapped pieces in rising order, then maps. The
-    /// buffer piece must lie in the buffer (the caller's check). EINVAL: empty, overflows, or not inside the
-    /// space; ENOMEM. On an error nothing has changed.
-    [[nodiscard]] base::Result<void> map(VaMapping mapping, const Apply& apply, Removed& removed);
+    /// buffer piece must lie in the buffer (the caller's check). EINVAL: the space does not contain it; then
+    /// nothing has changed.
+    [[nodiscard]] base::Result<void> map(VaMapping mapping, Reserve& reserve, const Apply& apply,
+                                         Removed& removed);
     /// Unmaps what lies in `range`, in rising order. Errors as map().
-    [[nodiscard]] base::Result<void> unmap(VaRange range, const Apply& apply, Removed& removed);
+    [[nodiscard]] base::Result<void> unmap(VaRange range, Reserve& reserve, const Apply& apply,
+                                           Removed& removed);
 
     /// The mapping that `va` lies in, until the next change; null if there is none.
     [[nodiscard]] const VaMapping* find(std::uint64_t va) const;
@@ -75,7 +85,7 @@ class VaSpace {
     /// Calls `visit(const VaMapping&)` in rising order. `visit` must not change the space.
     template <typename Visit>
     void for_each(Visit visit) const {
-        for (const auto& [va, mapping] : mappings_) visit(mapping);
+        for (const VaMapping& mapping : mappings_) visit(mapping);
     }
 
     /// How many addresses were compared so far: what an operation cost, whatever the machine.
@@ -90,21 +100,19 @@ class VaSpace {
             return a < b;
         }
     };
-    using Mappings = std::map<std::uint64_t, VaMapping, CountingLess>;
-
-    /// What a change needs so that it cannot fail half-way: room in `removed`, nodes for what is added.
-    struct Reserve {
-        Mappings::node_type mapping;  // for the new mapping
-        Mappings::node_type tail;     // for what stays behind the range, if one mapping spans all of it
+    struct VaOf {
+        using type = std::uint64_t;
+        const type& operator()(const VaPiece& piece) const { return piece.range.va; }
     };
+    using Mappings = boost::intrusive::set<VaPiece, boost::intrusive::key_of_value<VaOf>,
+                                           boost::intrusive::compare<CountingLess>>;
 
-    [[nodiscard]] base::Result<Reserve> reserve(VaRange range, Removed& removed);
     [[nodiscard]] Mappings::iterator first_ending_after(std::uint64_t va);
-    void carve(VaRange range, Mappings::node_type tail, const Apply& apply, Removed& removed);
+    void carve(VaRange range, Reserve& reserve, const Apply& apply, Removed& removed);
 
     VaRange space_;
     mutable std::uint64_t comparisons_ = 0;
-    Mappings mappings_{CountingLess{&comparisons_}};  // by va
+    Mappings mappings_{CountingLess{&comparisons_}};  // owned
 };
 
 }  // namespace belfry::drm

@@ -32,8 +32,8 @@ class Memory : public testing::Test {
         return buffers.emplace_back(std::move(made));  // as a mapping would keep it
     }
     void map(LongRunningContext& context, const BufferPtr& buffer) {
-        context.reserve(*buffer);
-        context.attach(*buffer, buffer->size());
+        auto reserve = context.reserve(*buffer);
+        context.attach(*buffer, buffer->size(), reserve);
     }
     Claim claim(LongRunningContext& context, Beyond beyond = Beyond::wait) {
         const base::SignallingPath path;

@@ -2,12 +2,14 @@
 // found when an operation runs, and who may vanish meanwhile.
 #include <cerrno>
 #include <cstdint>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "unit/panthor_ioctls.hpp"
 
@@ -596,6 +598,74 @@ TEST_F(Bind, WhenTheDeviceGoesTheFencesOfWhatIsStillQueuedAreCancelled) {
     other.reset();
     EXPECT_EQ(fence->status(), -ECANCELED);
 }
+
+// --- no memory
+
+#ifndef BELFRY_SANITIZED  // a sanitizer's allocator ends the process when it is given nothing
+
+/// While it lives, the process gets some 4 MiB more, and then nothing.
+class ScarceMemory {
+  public:
+    ScarceMemory() {
+        std::ifstream statm("/proc/self/statm");
+        rlim_t pages = 0;
+        statm >> pages;
+        ::getrlimit(RLIMIT_AS, &before_);
+        const rlimit scarce{.rlim_cur = pages * kPage + (4 << 20), .rlim_max = before_.rlim_max};
+        ::setrlimit(RLIMIT_AS, &scarce);
+    }
+    ~ScarceMemory() { ::setrlimit(RLIMIT_AS, &before_); }
+    ScarceMemory(const ScarceMemory&) = delete;
+    ScarceMemory& operator=(const ScarceMemory&) = delete;
+
+  private:
+    rlimit before_{};
+};
+
+/// Takes 8 MiB of page tables.
+constexpr std::uint64_t kHuge = 4ULL << 30;
+
+TEST_F(Bind, WithoutMemoryForItsTablesChangesNothing) {
+    const std::uint32_t huge = client.bo(kHuge);
+    ASSERT_EQ(bind_now(map(bo)), 0);
+    int error = 0;
+    {
+        const ScarceMemory scarce;
+        error = bind_now(map(huge, kVa, kHuge));
+    }
+    EXPECT_EQ(error, ENOMEM);
+    EXPECT_TRUE(can_write(kVa));
+    EXPECT_FALSE(can_write(kVa + kPage));
+    EXPECT_EQ(state(), DRM_PANTHOR_VM_STATE_USABLE);
+}
+
+TEST_F(Bind, InTheBackgroundWithoutMemoryForItsTablesIsRefusedWithAllThatCameWithIt) {
+    const std::uint32_t huge = client.bo(kHuge);
+    int error = 0;
+    {
+        const ScarceMemory scarce;
+        error = bind({{map(bo), {signal_op(a)}}, {map(huge, kVa + kPage, kHuge), {signal_op(b)}}});
+    }
+    EXPECT_EQ(error, ENOMEM);
+    EXPECT_FALSE(client.has_fence(a));
+    EXPECT_FALSE(client.has_fence(b));
+    EXPECT_FALSE(can_write(kVa));
+    EXPECT_EQ(state(), DRM_PANTHOR_VM_STATE_USABLE);
+}
+
+TEST_F(Bind, OnceAcceptedNeedsNoMoreMemory) {
+    const std::uint32_t huge = client.bo(kHuge);
+    const Gate held = gate();
+    ASSERT_EQ(bind({{map(huge, kVa, kHuge), {wait_op(held.syncobj), signal_op(a)}}}), 0);
+    {
+        const ScarceMemory scarce;
+        held.open();
+    }
+    EXPECT_EQ(client.fence_status(a), 1);
+    EXPECT_TRUE(can_write(kVa + kHuge - kPage));
+}
+
+#endif
 
 // --- many
 

@@ -620,6 +620,12 @@ TEST_F(MemoryOf, GroupsThatComeAndGoLeaveNoTablesBehind) {
 
 // --- the tables, against a naive model, read by the GPU's own walker
 
+void map(PageTable& tables, std::uint64_t va, const std::byte* host, std::uint64_t bytes,
+         PageFlags flags = {}) {
+    auto reserve = *PageTable::reserve(va, bytes);
+    tables.map(va, host, bytes, flags, reserve);
+}
+
 TEST(PageTables, TranslateAsTheModelDoesAfterRandomMapsAndUnmaps) {
     constexpr std::uint64_t kPages = 1 << 11;  // four last-level tables
     constexpr std::uint64_t kBases[] = {0, (1ULL << 47) - kPages / 2 * kPage, (1ULL << 48) - kPages * kPage};
@@ -634,13 +640,13 @@ TEST(PageTables, TranslateAsTheModelDoesAfterRandomMapsAndUnmaps) {
         const std::uint64_t count = 1 + random() % (kPages - first);
         const std::uint64_t va = kBases[random() % std::size(kBases)] + first * kPage;
         const std::uint64_t offset = random() % (kPages - count + 1) * kPage;
-        const bool map = random() % 2 == 0;
-        if (map)
-            tables.map(va, memory.mapping.data() + offset, count * kPage, {});
+        const bool maps = random() % 2 == 0;
+        if (maps)
+            map(tables, va, memory.mapping.data() + offset, count * kPage);
         else
             tables.unmap(va, count * kPage);
         for (std::uint64_t page = 0; page < count; ++page) {
-            if (map)
+            if (maps)
                 model[va + page * kPage] = memory.mapping.data() + offset + page * kPage;
             else
                 model.erase(va + page * kPage);
@@ -658,6 +664,22 @@ TEST(PageTables, TranslateAsTheModelDoesAfterRandomMapsAndUnmaps) {
     EXPECT_EQ(tables.tables(), 1u);
 }
 
+TEST(PageTables, AReserveIsAsManyTablesAsAMapOfAnEmptySpaceTakes) {
+    constexpr std::uint64_t kLevel3 = 1ULL << 21;  // what a last-level table maps
+    constexpr std::uint64_t kLevel2 = 1ULL << 30;
+    auto memory = base::make_shared_memory("test", 2 * kPage, base::Sharing::writable).value();
+    const std::pair<std::uint64_t, std::uint64_t> taken[] = {
+        {0, 3}, {kLevel3 - kPage, 3 + 1}, {kLevel2 - kPage, 3 + 2}, {(1ULL << 39) - kPage, 3 + 3}};
+    for (const auto& [va, count] : taken) {
+        PageTable tables;
+        // A reserve of too few would end here, and one of too many leaves some.
+        auto reserve = *PageTable::reserve(va, 2 * kPage);
+        tables.map(va, memory.mapping.data(), 2 * kPage, {}, reserve);
+        EXPECT_EQ(tables.tables(), 1 + count);
+        EXPECT_TRUE(reserve.empty()) << va;
+    }
+}
+
 TEST(PageTables, TellWhatMayBeDoneWithAPage) {
     auto memory = base::make_shared_memory("test", 4 * kPage, base::Sharing::writable).value();
     PageTable tables;
@@ -667,7 +689,7 @@ TEST(PageTables, TellWhatMayBeDoneWithAPage) {
         const bool read_only = (bits & 1) != 0;
         const bool no_exec = (bits & 2) != 0;
         const std::uint64_t va = bits * kPage;
-        tables.map(va, memory.mapping.data(), kPage, {.read_only = read_only, .no_exec = no_exec});
+        map(tables, va, memory.mapping.data(), kPage, {.read_only = read_only, .no_exec = no_exec});
         EXPECT_NE(space.translate(va, gpu::Access::read), nullptr);
         EXPECT_EQ(space.translate(va, gpu::Access::write) != nullptr, !read_only);
         EXPECT_EQ(space.translate(va, gpu::Access::atomic) != nullptr, !read_only);
@@ -679,8 +701,8 @@ TEST(PageTables, MapThatReplacesTakesTheNewRights) {
     auto memory = base::make_shared_memory("test", 2 * kPage, base::Sharing::writable).value();
     PageTable tables;
     gpu::AddressSpace space;
-    tables.map(kPage, memory.mapping.data(), kPage, {});
-    tables.map(kPage, memory.mapping.data() + kPage, kPage, {.read_only = true});
+    map(tables, kPage, memory.mapping.data(), kPage);
+    map(tables, kPage, memory.mapping.data() + kPage, kPage, {.read_only = true});
     space.enable(tables.root());
     EXPECT_EQ(space.translate(kPage, gpu::Access::read), memory.mapping.data() + kPage);
     EXPECT_EQ(space.translate(kPage, gpu::Access::write), nullptr);

@@ -51,7 +51,9 @@ Result<void> File::bind_now(Vm& vm, const drm_panthor_vm_bind_op& op) {
     if (op.size == 0) return {};  // and nothing else is looked at
     auto prepared = prepare_bind(vm, op);
     if (!prepared) return std::unexpected(prepared.error());
-    return vm.execute(std::move(*prepared));
+    auto reserve = vm.reserve(*prepared);
+    if (!reserve) return std::unexpected(reserve.error());
+    return vm.execute(std::move(*prepared), std::move(*reserve));
 }
 
 Result<void> File::bind_later(Vm& vm, std::span<const drm_panthor_vm_bind_op> ops) {
@@ -61,7 +63,9 @@ Result<void> File::bind_later(Vm& vm, std::span<const drm_panthor_vm_bind_op> op
         if (vm.unusable) return kInvalid;
         auto prepared = prepare_bind(vm, op);
         if (!prepared) return std::unexpected(prepared.error());
-        jobs.push_back(std::make_unique<BindJob>(vm.binds(), std::move(*prepared)));
+        auto job = BindJob::make(vm, std::move(*prepared));
+        if (!job) return std::unexpected(job.error());
+        jobs.push_back(std::move(*job));
     }
 
     drm::SyncOps sync(syncobjs_);

@@ -1,9 +1,12 @@
 // BindQueue: what VM_BIND was asked to do in the background, in order, each once its dependencies have
 // signalled.
 //
-// Owns    its jobs. A part of its Vm; while there are jobs the device keeps that alive.
+// Owns    its jobs. A part of its Vm, which its jobs keep alive.
 // Runs    in the driver actor.
 // Called  by VM_BIND (push), and by Device when fences that a job waits for have signalled (advance).
+//
+// A job brings along all that it needs (docs/forward-progress.md, rule 3): it runs, and its fence signals,
+// without an allocation.
 //
 // A job's fence signals when the GPU can no longer touch what it unmapped. The next job need not wait for
 // that: tables are changed as fast as dependencies allow, so that many unmaps share the GPU's flushes; the
@@ -11,11 +14,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include <boost/intrusive/list.hpp>
+
+#include "base/owning_list.hpp"
 #include "drivers/panthor/sync_ops.hpp"
 #include "drm/buffer.hpp"
 #include "drm/fence.hpp"
@@ -41,9 +46,11 @@ struct BindOp {
     std::uint32_t flags = 0;
 };
 
-class BindJob {
+class BindJob : public boost::intrusive::list_base_hook<> {
   public:
-    BindJob(BindQueue& queue, BindOp op);
+    /// With all that it needs to run. ENOMEM.
+    [[nodiscard]] static Result<std::unique_ptr<BindJob>> make(Vm& vm, BindOp op);
+    ~BindJob();
 
     /// The job will not run before these have signalled.
     [[nodiscard]] drm::Dependencies& dependencies() { return dependencies_; }
@@ -56,8 +63,13 @@ class BindJob {
 
   private:
     friend class BindQueue;
+    struct Needs;
 
+    BindJob(Vm& vm, BindOp op);
+
+    std::shared_ptr<Vm> vm_;
     BindOp op_;
+    std::unique_ptr<Needs> needs_;  // until it runs
     drm::Dependencies dependencies_;
     drm::FencePtr finished_;
     std::optional<Errno> error_;
@@ -65,7 +77,12 @@ class BindJob {
     bool flushed_ = false;
 };
 
-class BindQueue final : public drm::Work {
+/// Links the queues that have jobs.
+struct BindQueueHook
+    : boost::intrusive::list_base_hook<boost::intrusive::tag<BindQueueHook>,
+                                       boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {};
+
+class BindQueue final : public drm::Work, public BindQueueHook {
   public:
     BindQueue(Device& device, Vm& vm);
     ~BindQueue() override;
@@ -74,6 +91,7 @@ class BindQueue final : public drm::Work {
 
     /// A fence for the next job.
     [[nodiscard]] drm::FencePtr make_fence();
+    /// Allocates nothing.
     void push(std::unique_ptr<BindJob> job);
     void advance() override;
     void wake();
@@ -81,18 +99,21 @@ class BindQueue final : public drm::Work {
     void cancel();
 
   private:
+    friend class BindJob;
+
     [[nodiscard]] bool memory_is_there(const BindJob& job);
     void run(BindJob& job);
     void flushed(BindJob& job);
+    void end(std::unique_ptr<BindJob> job);
 
     Device& device_;
     Vm& vm_;
     std::uint64_t fence_context_;
     std::uint64_t last_fence_ = 0;
     std::optional<Errno> last_error_;  // of the job that was run last
-    std::deque<std::unique_ptr<BindJob>> waiting_;
-    std::deque<std::unique_ptr<BindJob>> flushing_;  // the tables are changed
-    drm::Hold memory_;                               // of what the first job maps, if groups run on the VM
+    base::OwningList<BindJob> waiting_;
+    base::OwningList<BindJob> flushing_;  // the tables are changed
+    drm::Hold memory_;                    // of what the first job maps, if groups run on the VM
     drm::Timer next_slice_;
 };
 

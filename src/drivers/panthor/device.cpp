@@ -52,7 +52,7 @@ Device::~Device() {
     scheduler_.gpu_gone();
     run_work();
     // What is still queued waits for somebody who has gone before.
-    for (const auto& vm : std::exchange(binding_vms, {})) vm->binds().cancel();
+    while (!binding.empty()) binding.front().cancel();
     board_.mmio.write(Reg::job_int_mask, 0);
     board_.mmio.write(Reg::mmu_int_mask, 0);
     board_.mmio.write(Reg::mcu_control, gpu::kMcuControlDisable);

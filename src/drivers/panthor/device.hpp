@@ -14,9 +14,11 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <set>
+
+#include <boost/intrusive/list.hpp>
 
 #include "belfry/uapi/panthor_drm.h"
+#include "drivers/panthor/bind_queue.hpp"
 #include "drivers/panthor/firmware.hpp"
 #include "drivers/panthor/group.hpp"
 #include "drivers/panthor/mcu_memory.hpp"
@@ -106,8 +108,10 @@ class Device {
     /// Of the actor, while it had something to do: whoever runs the driver adds to it.
     std::uint64_t busy_ns = 0;
 
-    /// VMs with binds queued, which live until these are done.
-    std::set<std::shared_ptr<Vm>> binding_vms;
+    /// Those with jobs.
+    boost::intrusive::list<BindQueue, boost::intrusive::base_hook<BindQueueHook>,
+                           boost::intrusive::constant_time_size<false>>
+        binding;
 
     void check_invariants() const;
 

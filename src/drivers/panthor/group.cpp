@@ -75,9 +75,13 @@ Result<void> Group::allocate() {
         if (!allocated) return allocated;
     }
     McuMemory& mcu = device_.mcu_memory();
-    inputs_va_ = mcu.map(inputs_.mapping.data(), inputs_.mapping.size());
-    outputs_va_ = mcu.map(outputs_.mapping.data(), outputs_.mapping.size());
-    suspend_va_ = mcu.map(suspend_.mapping.data(), suspend_.mapping.size());
+    const std::pair<base::SharedMemory&, std::uint64_t&> mapped[] = {
+        {inputs_, inputs_va_}, {outputs_, outputs_va_}, {suspend_, suspend_va_}};
+    for (const auto& [memory, va] : mapped) {
+        const auto at = mcu.map(memory.mapping.data(), memory.mapping.size());
+        if (!at) return std::unexpected(at.error());
+        va = *at;
+    }
     if (options_.doorbell_eventfd) {
         device_.wake_lines().add(options_.doorbell_eventfd.get());
         line_added_ = true;

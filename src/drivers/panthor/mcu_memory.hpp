@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <utility>
 
 #include "drivers/panthor/mmu.hpp"
@@ -18,22 +19,23 @@ class McuMemory {
 
     void enable() { mmu_.enable_firmware(tables_.root()); }
 
-    /// Whole pages; returns their MCU address. The addresses are never used again: 48 bits last.
-    std::uint64_t map(std::byte* host, std::uint64_t bytes) {
-        const std::uint64_t address = next_;
-        next_ += bytes;
-        tables_.map(address, host, bytes, {.no_exec = true});
-        return address;
+    /// Whole pages; returns their MCU address. The addresses are never used again: 48 bits last. ENOMEM.
+    base::Result<std::uint64_t> map(std::byte* host, std::uint64_t bytes) {
+        auto reserve = PageTable::reserve(next_, bytes);
+        if (!reserve) return std::unexpected(reserve.error());
+        tables_.map(next_, host, bytes, {.no_exec = true}, *reserve);
+        return std::exchange(next_, next_ + bytes);
     }
     void unmap(std::uint64_t address, std::uint64_t bytes) { tables_.unmap(address, bytes); }
     /// Calls `done` when the GPU can no longer touch what was unmapped before.
-    void flush(Mmu::Done done) {
+    void flush(std::function<void()> done) {
         ++flushes_;
-        mmu_.flush(0, [this, done = std::move(done)] {
-            // Tables that a later unmap retired wait for a flush of their own: only the last one frees.
-            if (--flushes_ == 0) tables_.release_retired();
-            done();
-        });
+        mmu_.flush(0, Mmu::when_done([this, done = std::move(done)] {
+                       // Tables that a later unmap retired wait for a flush of their own: only the last one
+                       // frees.
+                       if (--flushes_ == 0) tables_.release_retired();
+                       done();
+                   }));
     }
 
   private:

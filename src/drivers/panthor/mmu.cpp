@@ -50,24 +50,33 @@ void Mmu::deactivate(Vm& vm) {
     vm.faulted = false;  // those whom the fault ended have left; the next use starts afresh
 }
 
-void Mmu::flush(const Vm& vm, Done done) {
-    if (const auto number = slot_of(vm))
-        flush(*number, std::move(done));
-    else
-        done();
+std::unique_ptr<Mmu::Completion> Mmu::when_done(std::function<void()> call) {
+    struct Call final : Completion {
+        explicit Call(std::function<void()> made) : call(std::move(made)) {}
+        void done() override { call(); }
+        std::function<void()> call;
+    };
+    return std::make_unique<Call>(std::move(call));
 }
 
-void Mmu::flush(unsigned number, Done done) {
+void Mmu::flush(const Vm& vm, std::unique_ptr<Completion> flushed) {
+    if (const auto number = slot_of(vm))
+        flush(*number, std::move(flushed));
+    else
+        flushed->done();
+}
+
+void Mmu::flush(unsigned number, std::unique_ptr<Completion> flushed) {
     Slot& slot = slots_[number];
     if (slot.busy) {
-        slot.next.push_back(std::move(done));
+        slot.next.push_back(std::move(flushed));
         return;
     }
-    slot.current.push_back(std::move(done));
+    slot.current.push_back(std::move(flushed));
     command(number, gpu::kAsCommandFlushMem);
 }
 
-void Mmu::disable(const Vm& vm, Done done) {
+void Mmu::disable(const Vm& vm, std::function<void()> done) {
     const auto number = slot_of(vm);
     if (!number) {
         done();
@@ -76,15 +85,15 @@ void Mmu::disable(const Vm& vm, Done done) {
     Slot& slot = slots_[*number];
     if (slot.busy) {
         // After the command under way; the VM may have left the address space by then.
-        slot.next.emplace_back([this, &slot, vm = slot.vm, done = std::move(done)]() mutable {
+        slot.next.push_back(when_done([this, &slot, vm = slot.vm, done = std::move(done)]() mutable {
             if (slot.vm == vm)
                 disable(*vm, std::move(done));
             else
                 done();
-        });
+        }));
         return;
     }
-    slot.current.push_back(std::move(done));
+    slot.current.push_back(when_done(std::move(done)));
     update(*number, 0, gpu::kTranscfgUnmapped);
 }
 
@@ -92,12 +101,12 @@ void Mmu::command_done(unsigned number) {
     Slot& slot = slots_[number];
     if (!slot.busy || mmio_.read(gpu::as_reg(number, AsReg::status)) != 0) return;
     slot.busy = false;
-    const std::vector<Done> finished = std::exchange(slot.current, {});
+    auto finished = std::move(slot.current);
     if (!slot.next.empty()) {
-        slot.current = std::exchange(slot.next, {});
+        slot.current.append(slot.next);
         command(number, gpu::kAsCommandFlushMem);
     }
-    for (const Done& done : finished) done();
+    while (!finished.empty()) finished.pop_front()->done();
 }
 
 void Mmu::command(unsigned number, std::uint32_t command) {

@@ -11,9 +11,12 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
-#include <vector>
 
+#include <boost/intrusive/list.hpp>
+
+#include "base/owning_list.hpp"
 #include "gpu/board.hpp"
 
 namespace belfry::panthor {
@@ -23,7 +26,15 @@ class Vm;
 class Mmu {
   public:
     static constexpr unsigned kSlots = 16;
-    using Done = std::function<void()>;
+
+    /// What is to be done when a command has been carried out. Made before the command is asked for, so that
+    /// asking allocates nothing; the Mmu's until then.
+    class Completion : public boost::intrusive::list_base_hook<> {
+      public:
+        virtual ~Completion() = default;
+        virtual void done() = 0;
+    };
+    [[nodiscard]] static std::unique_ptr<Completion> when_done(std::function<void()> call);
 
     explicit Mmu(gpu::Mmio& mmio) : mmio_(mmio) {}
 
@@ -36,13 +47,13 @@ class Mmu {
     std::optional<unsigned> activate(Vm& vm);
     void deactivate(Vm& vm);
 
-    /// Has the GPU forget translations, then calls `done`: at once if it can have none. What was unmapped
-    /// from AS `number`, or from `vm`, can then be given away.
-    void flush(const Vm& vm, Done done);
-    void flush(unsigned number, Done done);
+    /// Has the GPU forget translations, then completes `flushed`: at once if it can have none. What was
+    /// unmapped from AS `number`, or from `vm`, can then be given away.
+    void flush(const Vm& vm, std::unique_ptr<Completion> flushed);
+    void flush(unsigned number, std::unique_ptr<Completion> flushed);
 
     /// Switches the VM's address space off: its streams end with a bus fault. Then calls `done`.
-    void disable(const Vm& vm, Done done);
+    void disable(const Vm& vm, std::function<void()> done);
 
     /// The VM on an address space that faulted.
     [[nodiscard]] Vm* vm(unsigned number) const { return slots_[number].vm; }
@@ -53,9 +64,9 @@ class Mmu {
     struct Slot {
         Vm* vm = nullptr;  // kept alive by the groups that use it
         unsigned users = 0;
-        bool busy = false;          // a command is under way
-        std::vector<Done> current;  // called when that is done
-        std::vector<Done> next;     // called when a flush after that is done
+        bool busy = false;                     // a command is under way
+        base::OwningList<Completion> current;  // when that is done
+        base::OwningList<Completion> next;     // when a flush after that is done
     };
 
     [[nodiscard]] std::optional<unsigned> slot_of(const Vm& vm) const;

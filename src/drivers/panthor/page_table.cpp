@@ -1,6 +1,7 @@
 #include "drivers/panthor/page_table.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "base/atomic.hpp"
 #include "base/check.hpp"
@@ -27,20 +28,59 @@ std::size_t entry_index(unsigned level, std::uint64_t va) { return (va >> level_
 
 }  // namespace
 
+// ---- Tables
+
+// The link is the first entry: an address of a table has no bit where kPteValid is, so for the GPU, which may
+// still be in a retired table, there is nothing.
+static_assert(kPage > kPteValid);
+
+void PageTable::Tables::push(std::unique_ptr<Table> table) {
+    base::store(table->entries[0], reinterpret_cast<std::uint64_t>(first_), base::kRelaxed);
+    first_ = table.release();
+}
+
+std::unique_ptr<PageTable::Table> PageTable::Tables::pop() {
+    BELFRY_CHECK(first_ != nullptr);
+    std::unique_ptr<Table> table(first_);
+    first_ = reinterpret_cast<Table*>(std::exchange(table->entries[0], 0));
+    return table;
+}
+
+void PageTable::Tables::clear() {
+    while (first_ != nullptr) static_cast<void>(pop());
+}
+
+// ---- PageTable
+
+base::Result<PageTable::Tables> PageTable::reserve(std::uint64_t va, std::uint64_t bytes) {
+    std::uint64_t count = 0;
+    for (unsigned level = 0; level < kLastLevel; ++level)
+        count += ((va + bytes - 1) >> level_shift(level)) - (va >> level_shift(level)) + 1;
+    Tables tables;
+    for (; count > 0; --count) {
+        std::unique_ptr<Table> table(new (std::nothrow) Table);
+        if (table == nullptr) return std::unexpected(base::Errno::no_memory);
+        tables.push(std::move(table));
+    }
+    return tables;
+}
+
 PageTable::PageTable() : root_(std::make_unique<Table>()) {}
 
 PageTable::~PageTable() { destroy_below(*root_, 0); }
 
-void PageTable::map(std::uint64_t va, const std::byte* host, std::uint64_t bytes, PageFlags flags) {
+void PageTable::map(std::uint64_t va, const std::byte* host, std::uint64_t bytes, PageFlags flags,
+                    Tables& reserve) {
     const auto output = reinterpret_cast<std::uint64_t>(host);
     BELFRY_CHECK((va | output | bytes) % kPage == 0 && (output & ~kPteAddressMask) == 0);
     std::uint64_t pte = output | kPteValid | kPteTableOrPage;
     if (flags.read_only) pte |= gpu::kPteReadOnly;
     if (flags.no_exec) pte |= gpu::kPteNoExec;
-    map_in(*root_, 0, va, va + bytes, pte);
+    map_in(*root_, 0, va, va + bytes, pte, reserve);
 }
 
-void PageTable::map_in(Table& table, unsigned level, std::uint64_t va, std::uint64_t end, std::uint64_t pte) {
+void PageTable::map_in(Table& table, unsigned level, std::uint64_t va, std::uint64_t end, std::uint64_t pte,
+                       Tables& reserve) {
     while (va < end) {
         std::uint64_t& entry = table.entries[entry_index(level, va)];
         const std::uint64_t next = entry_end(level, va, end);
@@ -48,13 +88,13 @@ void PageTable::map_in(Table& table, unsigned level, std::uint64_t va, std::uint
             base::store(entry, pte, base::kRelease);
         } else {
             if ((entry & kPteValid) == 0) {
-                auto* const fresh = new Table;
+                auto* const fresh = reserve.pop().release();
                 ++tables_;
                 // Release: pairs with the walker's acquire, so that it sees the new table zeroed.
                 base::store(entry, reinterpret_cast<std::uint64_t>(fresh) | kPteValid | kPteTableOrPage,
                             base::kRelease);
             }
-            map_in(*reinterpret_cast<Table*>(entry & kPteAddressMask), level + 1, va, next, pte);
+            map_in(*reinterpret_cast<Table*>(entry & kPteAddressMask), level + 1, va, next, pte, reserve);
         }
         pte += next - va;
         va = next;
@@ -74,7 +114,7 @@ bool PageTable::unmap_in(Table& table, unsigned level, std::uint64_t va, std::ui
             auto* const child = reinterpret_cast<Table*>(entry & kPteAddressMask);
             if (unmap_in(*child, level + 1, va, next)) {
                 base::store(entry, 0, base::kRelease);
-                retired_.emplace_back(child);
+                retired_.push(std::unique_ptr<Table>(child));
                 --tables_;
             }
         }

@@ -9,8 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <utility>
 
+#include "base/result.hpp"
 #include "gpu/registers.hpp"
 
 namespace belfry::panthor {
@@ -21,7 +22,30 @@ struct PageFlags {
 };
 
 class PageTable {
+    struct Table;
+
   public:
+    /// Tables that translate nothing, linked through themselves: owned, and moved without an allocation.
+    class Tables {
+      public:
+        Tables() = default;
+        Tables(Tables&& other) noexcept : first_(std::exchange(other.first_, nullptr)) {}
+        Tables& operator=(Tables&& other) noexcept {
+            std::swap(first_, other.first_);
+            return *this;
+        }
+        ~Tables() { clear(); }
+        [[nodiscard]] bool empty() const { return first_ == nullptr; }
+        void clear();
+
+      private:
+        friend class PageTable;
+        void push(std::unique_ptr<Table> table);
+        [[nodiscard]] std::unique_ptr<Table> pop();
+
+        Table* first_ = nullptr;
+    };
+
     PageTable();
     ~PageTable();
     PageTable(const PageTable&) = delete;
@@ -30,8 +54,11 @@ class PageTable {
     /// Host address of the level-0 table, for TRANSTAB.
     [[nodiscard]] std::uint64_t root() const { return reinterpret_cast<std::uint64_t>(root_.get()); }
 
-    /// All three are whole pages. What lay there before is replaced.
-    void map(std::uint64_t va, const std::byte* host, std::uint64_t bytes, PageFlags flags);
+    /// As many as a map() there can need, whatever else is mapped by then. ENOMEM.
+    [[nodiscard]] static base::Result<Tables> reserve(std::uint64_t va, std::uint64_t bytes);
+    /// All three are whole pages. What lay there before is replaced. Takes what it needs from `reserve`, and
+    /// leaves the rest.
+    void map(std::uint64_t va, const std::byte* host, std::uint64_t bytes, PageFlags flags, Tables& reserve);
     /// Holes are fine. Tables that become empty are kept until release_retired(): the GPU may be in one.
     void unmap(std::uint64_t va, std::uint64_t bytes);
     void release_retired() { retired_.clear(); }
@@ -44,12 +71,13 @@ class PageTable {
         std::array<std::uint64_t, gpu::kEntries> entries{};
     };
 
-    void map_in(Table& table, unsigned level, std::uint64_t va, std::uint64_t end, std::uint64_t pte);
+    void map_in(Table& table, unsigned level, std::uint64_t va, std::uint64_t end, std::uint64_t pte,
+                Tables& reserve);
     bool unmap_in(Table& table, unsigned level, std::uint64_t va, std::uint64_t end);
     void destroy_below(Table& table, unsigned level);
 
     std::unique_ptr<Table> root_;
-    std::vector<std::unique_ptr<Table>> retired_;
+    Tables retired_;
     std::size_t tables_ = 1;
 };
 

@@ -141,7 +141,7 @@ drm::FencePtr Queue::make_fence() { return drm::Fence::make(fence_context_, ++la
 void Queue::wake() { device_.wake(*this); }
 
 void Queue::push(std::unique_ptr<Job> job) {
-    waiting_.push_back(*job.release());
+    waiting_.push_back(std::move(job));
     wake();
 }
 
@@ -165,7 +165,7 @@ void Queue::advance() {
             job.seqno_ = last_seqno_;  // done with the job before it
         }
         job.waiting_ = false;
-        in_flight_.splice(in_flight_.end(), waiting_, waiting_.begin());
+        in_flight_.push_back(waiting_.pop_front());
     }
     if (wrote) group_.work_seen();
     update_clock();
@@ -206,7 +206,7 @@ void Queue::check_done() {
     const std::uint64_t done = base::load(sync_object().value, base::kAcquire);
     bool progress = false;
     while (!in_flight_.empty() && in_flight_.front().seqno_ <= done) {
-        const auto job = take_first(in_flight_);
+        const auto job = in_flight_.pop_front();
         std::optional<Errno> error = job->error_;
         if (job->stream_.bytes != 0) {
             progress = true;
@@ -225,12 +225,6 @@ void Queue::check_done() {
     if (!waiting_.empty()) wake();  // there is room
 }
 
-std::unique_ptr<Job> Queue::take_first(Jobs& jobs) {
-    std::unique_ptr<Job> job(&jobs.front());
-    jobs.pop_front();
-    return job;
-}
-
 void Queue::complete(Job& job, std::optional<Errno> error) {
     job.finished_->signal(device_.timers().now(), error);
 }
@@ -245,7 +239,7 @@ void Queue::fail_all(Errno error) {
     job_timer_.cancel();
     for (auto* const jobs : {&in_flight_, &waiting_}) {
         // Each is taken out before it signals: whoever hears of it may submit again.
-        while (!jobs->empty()) complete(*take_first(*jobs), error);
+        while (!jobs->empty()) complete(*jobs->pop_front(), error);
     }
     if (sync_ == nullptr) return;
     // Streams of other groups that wait for this queue go on, and see why.

@@ -19,6 +19,7 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include "base/owning_list.hpp"
 #include "base/result.hpp"
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
@@ -141,12 +142,9 @@ class Queue final : public drm::Work {
     std::uint64_t last_fence_ = 0;
     std::uint64_t last_seqno_ = 0;
     std::uint64_t insert_ = 0;
-    std::uint64_t done_ = 0;  // bytes before this belong to jobs that are done
-    // Lists that own what is in them: a job is pushed and moves on without an allocation.
-    using Jobs = boost::intrusive::list<Job, boost::intrusive::constant_time_size<false>>;
-    static std::unique_ptr<Job> take_first(Jobs& jobs);
-    Jobs waiting_;    // for dependencies or room
-    Jobs in_flight_;  // in the ring, or a point after one that is
+    std::uint64_t done_ = 0;           // bytes before this belong to jobs that are done
+    base::OwningList<Job> waiting_;    // for dependencies or room
+    base::OwningList<Job> in_flight_;  // in the ring, or a point after one that is
     drm::Timer job_timer_;
     std::uint64_t time_left_;  // while that is not armed
 };

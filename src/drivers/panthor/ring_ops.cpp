@@ -71,7 +71,9 @@ Result<drm::SubmitAccepted> File::ring_bind(drm::SubmitRequest& request) {
         if (op.syncs.count != 0) return kInvalid;
         auto prepared = prepare_bind(vm, op);
         if (!prepared) return std::unexpected(prepared.error());
-        jobs.push_back(std::make_unique<BindJob>(vm.binds(), std::move(*prepared)));
+        auto job = BindJob::make(vm, std::move(*prepared));
+        if (!job) return std::unexpected(job.error());
+        jobs.push_back(std::move(*job));
     }
     // All but the first follow it: one fails with all before it.
     request.move_waits_to(jobs.front()->dependencies());

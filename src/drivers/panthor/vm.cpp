@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <iterator>
-#include <new>
 #include <utility>
 
 #include "base/check.hpp"
@@ -39,119 +38,134 @@ Vm::Vm(Device& device, std::uint64_t user_va_bytes)
 // No flush: without a group on a slot the GPU has no translation of this VM that it could use.
 Vm::~Vm() { *alive_ = false; }
 
-void Vm::apply(const drm::VaStep& step) {
+Result<Vm::Reserve> Vm::reserve(const BindOp& op) {
+    const drm::VaRange range{.va = op.va, .bytes = op.bytes};
+    if (op.kind == BindOp::Kind::sync_only || !space_.contains(range)) return Reserve{};  // changes nothing
+    const bool maps = op.kind == BindOp::Kind::map;
+    auto pieces = drm::VaSpace::reserve(maps ? drm::VaStep::Kind::map : drm::VaStep::Kind::unmap);
+    if (!pieces) return std::unexpected(pieces.error());
+    if (!maps) return Reserve{.pieces = std::move(*pieces)};
+    auto tables = PageTable::reserve(op.va, op.bytes);
+    if (!tables) return std::unexpected(tables.error());
+    return Reserve{
+        .pieces = std::move(*pieces), .tables = std::move(*tables), .use = memory_.reserve(*op.buffer)};
+}
+
+Result<void> Vm::execute(BindOp op, Reserve reserve) {
+    if (op.kind == BindOp::Kind::map && unusable) return std::unexpected(Errno::invalid);
+    if (op.bytes == 0) return {};
+    const auto bound =
+        op.kind == BindOp::Kind::unmap ? unmap(op.va, op.bytes, reserve) : map(std::move(op), reserve);
+    // Another object, or none, may lie where somebody waits (facts/firmware-and-scheduling.md 7, F8).
+    device_.sync_waits().recheck();
+    return bound;
+}
+
+Result<void> Vm::map(BindOp op, Reserve& reserve) {
+    // Where groups run on it, only what is in memory: the caller has seen to that, unless it is fresh.
+    if (memory_.preempt_fence_pending()) device_.residency().commit(*op.buffer);
+    return space_.map(
+        {.range = {.va = op.va, .bytes = op.bytes},
+         .buffer = std::move(op.buffer),
+         .buffer_offset = op.buffer_offset,
+         .flags = op.flags},
+        reserve.pieces, [this, &reserve](const drm::VaStep& step) { apply(step, reserve); }, removed_);
+}
+
+Result<void> Vm::unmap(std::uint64_t va, std::uint64_t bytes, Reserve& reserve) {
+    return space_.unmap(
+        {.va = va, .bytes = bytes}, reserve.pieces,
+        [this, &reserve](const drm::VaStep& step) { apply(step, reserve); }, removed_);
+}
+
+void Vm::apply(const drm::VaStep& step, Reserve& reserve) {
     device_.mappings_changed();
     const drm::VaMapping& mapping = step.mapping;
     if (step.kind == drm::VaStep::Kind::unmap) {
         tables_.unmap(mapping.range.va, mapping.range.bytes);
         return;
     }
-    memory_.attach(*mapping.buffer, mapping.range.bytes);
+    memory_.attach(*mapping.buffer, mapping.range.bytes, reserve.use);
     // What somebody waits for may lie in it: that can be looked at once it is in memory.
     if (!device_.sync_waits().empty()) device_.residency().restore(*mapping.buffer);
     tables_.map(mapping.range.va, mapping.buffer->data() + mapping.buffer_offset, mapping.range.bytes,
                 {.read_only = (mapping.flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_READONLY) != 0,
-                 .no_exec = (mapping.flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC) != 0});
-}
-
-Result<void> Vm::execute(BindOp op) {
-    if (op.kind == BindOp::Kind::map && unusable) return std::unexpected(Errno::invalid);
-    if (op.bytes == 0) return {};
-    const auto bound = op.kind == BindOp::Kind::unmap
-                           ? unmap(op.va, op.bytes)
-                           : map(std::move(op.buffer), op.buffer_offset, op.va, op.bytes, op.flags);
-    // Another object, or none, may lie where somebody waits (facts/firmware-and-scheduling.md 7, F8).
-    device_.sync_waits().recheck();
-    return bound;
-}
-
-Result<void> Vm::map(drm::BufferPtr buffer, std::uint64_t offset, std::uint64_t va, std::uint64_t bytes,
-                     std::uint32_t flags) {
-    // Where groups run on it, only what is in memory: the caller has seen to that, unless it is fresh.
-    if (memory_.preempt_fence_pending()) device_.residency().commit(*buffer);
-    const drm::BufferPtr mapped = buffer;
-    Result<void> result;
-    try {
-        memory_.reserve(*mapped);
-        result = space_.map(
-            {.range = {.va = va, .bytes = bytes},
-             .buffer = std::move(buffer),
-             .buffer_offset = offset,
-             .flags = flags},
-            [this](const drm::VaStep& step) { apply(step); }, removed_);
-    } catch (const std::bad_alloc&) {  // there is no memory for the tables
-        static_cast<void>(unmap(va, bytes));
-        result = std::unexpected(Errno::no_memory);
-    }
-    if (!result) memory_.detach(*mapped, 0);
-    return result;
-}
-
-Result<void> Vm::unmap(std::uint64_t va, std::uint64_t bytes) {
-    return space_.unmap(
-        {.va = va, .bytes = bytes}, [this](const drm::VaStep& step) { apply(step); }, removed_);
+                 .no_exec = (mapping.flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC) != 0},
+                reserve.tables);
 }
 
 Result<std::uint64_t> Vm::map_kernel(const drm::BufferPtr& buffer, std::uint32_t flags) {
-    const auto va = allocate_kernel_va(buffer->size());
-    if (!va) return va;
-    if (const auto mapped = map(buffer, 0, *va, buffer->size(), flags); !mapped) {
-        free_kernel_va({.va = *va, .bytes = buffer->size()});
+    auto piece = allocate_kernel_va(buffer->size());
+    if (!piece) return std::unexpected(piece.error());
+    const std::uint64_t va = piece->key();
+    BindOp op{.kind = BindOp::Kind::map, .va = va, .bytes = buffer->size(), .buffer = buffer, .flags = flags};
+    auto reserved = reserve(op);
+    const auto mapped =
+        reserved ? map(std::move(op), *reserved) : Result<void>(std::unexpected(reserved.error()));
+    if (!mapped) {
+        free_kernel_va(std::move(*piece));
         return std::unexpected(mapped.error());
     }
     return va;
 }
 
 void Vm::unmap_kernel(std::uint64_t va, std::uint64_t bytes) {
-    if (unmap(va, bytes)) kernel_freed_.push_back({.va = va, .bytes = bytes});
+    KernelPieces freed{{va, bytes}};
+    auto reserved = reserve({.kind = BindOp::Kind::unmap, .va = va, .bytes = bytes});
+    if (reserved && unmap(va, bytes, *reserved)) kernel_freed_.push_back(freed.extract(freed.begin()));
 }
 
 /// The lowest that is free. There are as many pieces as the VM's groups and heaps have left holes: few.
-Result<std::uint64_t> Vm::allocate_kernel_va(std::uint64_t bytes) {
-    const auto piece =
+Result<Vm::KernelPiece> Vm::allocate_kernel_va(std::uint64_t bytes) {
+    const auto found =
         std::ranges::find_if(kernel_free_, [bytes](const auto& free) { return free.second >= bytes; });
-    if (piece == kernel_free_.end()) return std::unexpected(Errno::no_memory);
-    const auto [va, free_bytes] = *piece;
-    auto rest = kernel_free_.extract(piece);
-    if (free_bytes > bytes) {
-        rest.key() = va + bytes;
-        rest.mapped() = free_bytes - bytes;
-        kernel_free_.insert(std::move(rest));
-    }
-    return va;
+    if (found == kernel_free_.end()) return std::unexpected(Errno::no_memory);
+    if (found->second > bytes)
+        kernel_free_.emplace_hint(std::next(found), found->first + bytes, found->second - bytes);
+    auto piece = kernel_free_.extract(found);
+    piece.mapped() = bytes;
+    return piece;
 }
 
-void Vm::free_kernel_va(const FreedRange& range) {
-    const auto [piece, inserted] = kernel_free_.emplace(range.va, range.bytes);
+void Vm::free_kernel_va(KernelPiece freed) {
+    const auto [piece, inserted, node] = kernel_free_.insert(std::move(freed));
     BELFRY_CHECK(inserted);
     if (const auto next = std::next(piece);
-        next != kernel_free_.end() && next->first == range.va + range.bytes) {
+        next != kernel_free_.end() && next->first == piece->first + piece->second) {
         piece->second += next->second;
         kernel_free_.erase(next);
     }
     if (piece == kernel_free_.begin()) return;
-    if (const auto before = std::prev(piece); before->first + before->second == range.va) {
+    if (const auto before = std::prev(piece); before->first + before->second == piece->first) {
         before->second += piece->second;
         kernel_free_.erase(piece);
     }
 }
 
-void Vm::flush(Mmu::Done done) {
-    if (removed_.empty() && kernel_freed_.empty()) {
-        done();
-        return;
+Vm::Flush::Flush(Vm& vm, std::function<void()> then) : vm_(vm), alive_(vm.alive_), then_(std::move(then)) {}
+
+void Vm::Flush::done() {
+    if (taken_ && *alive_) {
+        if (--vm_.flushes_ == 0) vm_.tables_.release_retired();
+        for (const drm::VaMapping& piece : removed_) vm_.memory_.detach(*piece.buffer, piece.range.bytes);
+        for (KernelPiece& piece : freed_) vm_.free_kernel_va(std::move(piece));
     }
+    then_();
+}
+
+std::unique_ptr<Vm::Flush> Vm::make_flush(std::function<void()> then) {
+    return std::make_unique<Flush>(*this, std::move(then));
+}
+
+void Vm::flush(std::function<void()> then) { flush(make_flush(std::move(then))); }
+
+void Vm::flush(std::unique_ptr<Flush> flush) {
+    if (removed_.empty() && kernel_freed_.empty()) return flush->done();
     ++flushes_;
-    // The references go with the continuation, which outlives the Vm if it must.
-    device_.mmu().flush(*this, [this, alive = alive_, removed = std::exchange(removed_, {}),
-                                freed = std::exchange(kernel_freed_, {}), done = std::move(done)] {
-        if (*alive) {
-            if (--flushes_ == 0) tables_.release_retired();
-            for (const auto& [buffer, bytes] : removed) memory_.detach(*buffer, bytes);
-            for (const FreedRange& range : freed) free_kernel_va(range);
-        }
-        done();
-    });
+    flush->taken_ = true;
+    flush->removed_.append(removed_);
+    flush->freed_.swap(kernel_freed_);
+    device_.mmu().flush(*this, std::move(flush));
 }
 
 Result<TilerHeaps*> Vm::make_tiler_heaps() {

@@ -49,19 +49,30 @@ class Vm : public std::enable_shared_from_this<Vm> {
     /// Tells VMs apart for exclusive buffers: not 0, never used twice.
     [[nodiscard]] std::uint64_t tag() const { return tag_; }
 
-    /// All three take effect on the tables at once. What was unmapped stays alive until flush() is done.
-    Result<void> execute(BindOp op);
-    Result<void> map(drm::BufferPtr buffer, std::uint64_t offset, std::uint64_t va, std::uint64_t bytes,
-                     std::uint32_t flags);
-    Result<void> unmap(std::uint64_t va, std::uint64_t bytes);
+    /// What an operation needs to be carried out whatever is mapped by then, so that it allocates nothing.
+    struct Reserve {
+        drm::VaSpace::Reserve pieces;
+        PageTable::Tables tables;
+        std::unique_ptr<drm::BufferUse> use;
+    };
+    /// ENOMEM.
+    [[nodiscard]] Result<Reserve> reserve(const BindOp& op);
+    /// Takes effect on the tables at once. What was unmapped stays alive until flush() is done. EINVAL: its
+    /// addresses are not the VM's, or the VM is unusable; then nothing has changed.
+    Result<void> execute(BindOp op, Reserve reserve);
     /// Maps a buffer of the driver's own into the upper part; returns where. Flags as of map().
     Result<std::uint64_t> map_kernel(const drm::BufferPtr& buffer, std::uint32_t flags);
     /// Unmaps what map_kernel() did, or what the program has bound over it. The addresses are given again
     /// after a flush.
     void unmap_kernel(std::uint64_t va, std::uint64_t bytes);
 
-    /// Calls `done` when the GPU can no longer touch anything that was unmapped before.
-    void flush(Mmu::Done done);
+    /// What is to be done when the GPU can no longer touch anything that was unmapped before.
+    class Flush;
+    [[nodiscard]] std::unique_ptr<Flush> make_flush(std::function<void()> then);
+    /// Allocates nothing. `flush` may be done when the Vm is gone.
+    void flush(std::unique_ptr<Flush> flush);
+    /// The same with one made for it.
+    void flush(std::function<void()> then);
 
     [[nodiscard]] PageTable& tables() { return tables_; }
     [[nodiscard]] const drm::VaSpace& space() const { return space_; }
@@ -87,30 +98,48 @@ class Vm : public std::enable_shared_from_this<Vm> {
     void check_invariants() const;
 
   private:
-    struct FreedRange {
-        std::uint64_t va;
-        std::uint64_t bytes;
-    };
+    using KernelPieces = std::map<std::uint64_t, std::uint64_t>;  // address, bytes
+    /// Out of the map, so that it goes in without an allocation.
+    using KernelPiece = KernelPieces::node_type;
 
-    void apply(const drm::VaStep& step);
-    [[nodiscard]] Result<std::uint64_t> allocate_kernel_va(std::uint64_t bytes);
-    void free_kernel_va(const FreedRange& range);
+    Result<void> map(BindOp op, Reserve& reserve);
+    Result<void> unmap(std::uint64_t va, std::uint64_t bytes, Reserve& reserve);
+    void apply(const drm::VaStep& step, Reserve& reserve);
+    [[nodiscard]] Result<KernelPiece> allocate_kernel_va(std::uint64_t bytes);
+    void free_kernel_va(KernelPiece freed);
 
     Device& device_;
     std::uint64_t user_va_bytes_;
     std::uint64_t tag_;
-    std::map<std::uint64_t, std::uint64_t> kernel_free_;  // pieces of the upper part: address, bytes
+    KernelPieces kernel_free_;  // of the upper part
     PageTable tables_;
     drm::VaSpace space_;
     // Since the last flush was asked for:
     drm::VaSpace::Removed removed_;
-    std::vector<FreedRange> kernel_freed_;
+    std::vector<KernelPiece> kernel_freed_;
     unsigned flushes_ = 0;
-    // Continuations of flushes hold this: they may be called when the Vm is gone.
+    // Flushes hold this: they may be done when the Vm is gone.
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     drm::LongRunningContext memory_;  // goes before what keeps its buffers alive
     std::unique_ptr<TilerHeaps> tiler_heaps_;
     BindQueue binds_;
+};
+
+/// Keeps what was unmapped until the GPU can no longer touch it: longer than the Vm lives, if it must.
+class Vm::Flush final : public Mmu::Completion {
+  public:
+    Flush(Vm& vm, std::function<void()> then);
+    void done() override;
+
+  private:
+    friend class Vm;
+
+    Vm& vm_;
+    std::shared_ptr<bool> alive_;
+    bool taken_ = false;  // something was unmapped
+    drm::VaSpace::Removed removed_;
+    std::vector<KernelPiece> freed_;
+    std::function<void()> then_;
 };
 
 }  // namespace belfry::panthor
