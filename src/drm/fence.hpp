@@ -20,6 +20,7 @@
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 
+#include "base/recycled.hpp"
 #include "base/result.hpp"
 
 namespace belfry::drm {
@@ -62,7 +63,8 @@ struct FenceNames {
     std::string_view timeline;
 };
 
-class Fence : public boost::intrusive_ref_counter<Fence, boost::thread_unsafe_counter> {
+class Fence : public boost::intrusive_ref_counter<Fence, boost::thread_unsafe_counter>,
+              public base::Recycled<Fence> {
   public:
     /// A pending fence: number `seqno` of `context` (FenceContexts::allocate()).
     static FencePtr make(std::uint64_t context, std::uint64_t seqno) { return {new Fence(context, seqno)}; }

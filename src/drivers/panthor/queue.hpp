@@ -20,6 +20,7 @@
 #include <boost/intrusive/list.hpp>
 
 #include "base/owning_list.hpp"
+#include "base/recycled.hpp"
 #include "base/result.hpp"
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
@@ -52,7 +53,9 @@ struct JobStream {
 };
 
 /// A kernel-mode job, from GROUP_SUBMIT until its fence signals.
-class Job final : public boost::intrusive::list_base_hook<>, public drm::SubmitJob {
+class Job final : public boost::intrusive::list_base_hook<>,
+                  public drm::SubmitJob,
+                  public base::Recycled<Job> {
   public:
     Job(Queue& queue, const JobStream& stream);
 
