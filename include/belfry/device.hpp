@@ -26,8 +26,9 @@ struct Connection;
 }
 
 struct OpenOptions {
-    /// Socket of a running belfryd. Empty: $BELFRY_SOCKET; without that the default path, and if nobody
-    /// answers there a private belfryd is started, which ends with its last client.
+    /// Socket of a running belfryd, or a DRM node of the kernel that one serves. Empty: $BELFRY_SOCKET;
+    /// without that the default path; if nobody answers there, such a node; and if there is none, a private
+    /// belfryd is started, which ends with its last client.
     std::string socket_path{};
     /// Not empty: a private belfryd is started for this device, with these arguments besides, whoever else
     /// runs; `socket_path` is not looked at. As `belfryd --help` has them; one that it refuses ends it, and

@@ -14,12 +14,15 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "belfry/uapi/drm.h"
+#include "belfry/uapi/panthor_drm.h"
 #include "uapi/wire.hpp"
 
 namespace belfry::client {
@@ -44,8 +47,11 @@ std::optional<sockaddr_un> address_of(const std::string& path) {
 
 Fd new_socket() { return Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)); }
 
-/// Empty on failure, with errno.
+/// A socket is connected to, a device node opened. Empty on failure, with errno.
 Fd connect_to(const std::string& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) == 0 && S_ISCHR(status.st_mode))
+        return Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     const auto address = address_of(path);
     if (!address) {
         errno = ENAMETOOLONG;
@@ -61,6 +67,26 @@ Fd connect_to(const std::string& path) {
         return {};
     }
     return primary;
+}
+
+/// A DRM node of the kernel that a belfryd serves: its driver is panthor, as on a board, but it also knows
+/// what only ours does. Empty if there is none.
+DaemonConnection find_node() {
+    constexpr int kFirst = 128;
+    constexpr int kEnd = 192;
+    for (int minor = kFirst; minor < kEnd; ++minor) {
+        DaemonConnection node{.primary = {}, .path = "/dev/dri/renderD" + std::to_string(minor)};
+        node.primary = Fd(::open(node.path.c_str(), O_RDWR | O_CLOEXEC));
+        std::array<char, 8> name{};
+        uapi::drm_version version{.name_len = name.size(),
+                                  .name = reinterpret_cast<std::uint64_t>(name.data())};
+        uapi::belfry_device_info info{};
+        if (node.primary && ::ioctl(node.primary.get(), DRM_IOCTL_VERSION, &version) == 0 &&
+            std::string_view(name.data(), ::strnlen(name.data(), name.size())) == "panthor" &&
+            ::ioctl(node.primary.get(), DRM_IOCTL_BELFRY_DEVICE_INFO, &info) == 0)
+            return node;
+    }
+    return {};
 }
 
 // ---- Starting a daemon
@@ -285,6 +311,8 @@ std::expected<DaemonConnection, ConnectError> connect_or_start(const ConnectOpti
         return DaemonConnection{.primary = std::move(primary), .path = std::move(path), .started = false};
     const int error = errno;
     const bool nobody = error == ENOENT || error == ECONNREFUSED;
+    if (nobody && !explicitly && options.may_be_node)
+        if (DaemonConnection node = find_node(); node.primary) return node;
     if (nobody && !explicitly && options.may_start) return start_private(options);
     return because(
         nobody ? "no belfryd answers at '" + path + "'" : "cannot connect to belfryd at '" + path + "'",

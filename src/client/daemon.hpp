@@ -19,6 +19,7 @@ namespace belfry::client {
 struct ConnectOptions {
     std::string socket_path{};     ///< empty: $BELFRY_SOCKET, else the default path
     bool may_start = true;         ///< start a private daemon if nobody answers at the default path
+    bool may_be_node = false;      ///< before that, look for a node of the kernel that a daemon serves
     std::string belfryd_binary{};  ///< empty: $BELFRYD, else as found; see find_belfryd()
     std::vector<std::string> belfryd_arguments{};  ///< more of them, for one that is started
 };
@@ -35,9 +36,9 @@ struct ConnectError {
     std::string message;  ///< a sentence that names path or program
 };
 
-/// Connects to a running daemon, or to a private one that it starts. A path that was given explicitly (option
-/// or $BELFRY_SOCKET) and does not answer is an error, never a reason to start one. Blocks no longer than
-/// fork and exec take. Reaps the one child process it makes.
+/// Connects to a running daemon, or to a private one that it starts; opens a path that is a device node. A
+/// path that was given explicitly (option or $BELFRY_SOCKET) and does not answer is an error, never a reason
+/// to start one. Blocks no longer than fork and exec take. Reaps the one child process it makes.
 std::expected<DaemonConnection, ConnectError> connect_or_start(const ConnectOptions& options = {});
 
 /// Starts a private daemon, whoever else runs: the second half of connect_or_start().

@@ -25,12 +25,12 @@ Device::Device(std::shared_ptr<client::Connection> connection) : connection_(std
 
 Result<Device> Device::open(const OpenOptions& options) {
     auto connected = options.belfryd_arguments.empty()
-                         ? client::connect_or_start({.socket_path = options.socket_path})
+                         ? client::connect_or_start({.socket_path = options.socket_path, .may_be_node = true})
                          : client::start_private({.belfryd_arguments = options.belfryd_arguments});
     if (!connected)
         return std::unexpected(Error{.code = connected.error().error, .message = connected.error().message});
-    return Device(std::make_shared<client::Connection>(
-        client::SocketTransport::adopt(std::move(connected->primary)), connected->path));
+    return Device(std::make_shared<client::Connection>(client::make_transport(std::move(connected->primary)),
+                                                       connected->path));
 }
 
 namespace {

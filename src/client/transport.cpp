@@ -4,8 +4,10 @@
 #include <cstring>
 #include <utility>
 
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -58,6 +60,38 @@ Result<void> SocketTransport::mmap_at(std::byte* address, std::uint64_t offset, 
 Result<MapPlan> SocketTransport::plan_mmap(std::uint64_t offset, std::size_t bytes, int protection) {
     count_request();
     return channels_.plan_mmap(primary_.get(), offset, bytes, protection);
+}
+
+Result<void> NodeTransport::ioctl(std::uint32_t request, void* args) {
+    count_request();
+    while (::ioctl(node_.get(), request, args) != 0)
+        if (errno != EINTR) return base::last_error();
+    return {};
+}
+
+Result<base::Mapping> NodeTransport::mmap(std::uint64_t offset, std::size_t bytes, int protection) {
+    count_request();
+    bytes = base::round_up_to_page(bytes);
+    void* const memory =
+        ::mmap(nullptr, bytes, protection, MAP_SHARED, node_.get(), static_cast<off_t>(offset));
+    if (memory == MAP_FAILED) return base::last_error();
+    return base::Mapping(static_cast<std::byte*>(memory), bytes);
+}
+
+Result<void> NodeTransport::mmap_at(std::byte* address, std::uint64_t offset, std::size_t bytes,
+                                    int protection) {
+    count_request();
+    void* const memory =
+        ::mmap(address, bytes, protection, MAP_SHARED | MAP_FIXED, node_.get(), static_cast<off_t>(offset));
+    if (memory == MAP_FAILED) return base::last_error();
+    return {};
+}
+
+std::unique_ptr<Transport> make_transport(base::Fd file) {
+    struct stat status{};
+    if (::fstat(file.get(), &status) == 0 && S_ISCHR(status.st_mode))
+        return std::make_unique<NodeTransport>(std::move(file));
+    return SocketTransport::adopt(std::move(file));
 }
 
 }  // namespace belfry::client

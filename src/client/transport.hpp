@@ -1,6 +1,7 @@
 // Transport: how the client library reaches the driver. SocketTransport: through belfryd's socket.
+// NodeTransport: through a DRM node of the kernel.
 //
-// Owns    its copy of the primary socket (the "DRM fd"), and its channels.
+// Owns    its copy of the "DRM fd" (the primary socket, or the open node), and its channels.
 // Runs    on any thread of the program, several at once. Internal to the client library and the preload
 // library.
 #pragma once
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/fd.hpp"
 #include "base/memory.hpp"
@@ -72,5 +74,22 @@ class SocketTransport final : public Transport {
     base::Fd primary_;
     Channels channels_;
 };
+
+class NodeTransport final : public Transport {
+  public:
+    explicit NodeTransport(base::Fd node) : node_(std::move(node)) {}
+
+    Result<void> ioctl(std::uint32_t request, void* args) override;
+    Result<base::Mapping> mmap(std::uint64_t offset, std::size_t bytes, int protection) override;
+    Result<void> mmap_at(std::byte* address, std::uint64_t offset, std::size_t bytes,
+                         int protection) override;
+    [[nodiscard]] int fd() const override { return node_.get(); }
+
+  private:
+    base::Fd node_;
+};
+
+/// The transport for an open DRM file: a connected primary socket, or a node.
+std::unique_ptr<Transport> make_transport(base::Fd file);
 
 }  // namespace belfry::client

@@ -54,6 +54,9 @@ int main(int argc, char** argv) {
            "$TMPDIR, or in /var/tmp, and comes back before they resume")
         ->transform(CLI::AsSizeValue(false))
         ->check(CLI::PositiveNumber);
+    app.add_option("--node", options.kernel_node,
+                   "Serve a DRM node of the kernel, too: its driver calls come through this device, which "
+                   "the module belfry.ko makes (/dev/belfry)");
     app.add_option("--listen-fd", listen_fd,
                    "Serve a socket that listens already, inherited as this descriptor");
     app.add_flag("--private", is_private, "End with the last client");

@@ -85,6 +85,11 @@ bool Server::run() {
             return;
         }
         // Last: whoever connects finds everything below working.
+        if (!options_.kernel_node.empty() && !open_kernel_node()) {
+            failed_ = true;
+            io_.stop();
+            return;
+        }
         listener_.set_warm_channels(warm_);
         listener_.start();
         spdlog::info("serving {} with {} group slots of {} streams", path_, device_.firmware().group_slots(),
@@ -92,6 +97,25 @@ bool Server::run() {
     });
     serve();
     return !failed_;
+}
+
+bool Server::open_kernel_node() {
+    auto opened = KernelNode::open(
+        io_, options_.kernel_node, render_node_,
+        {.before_each = [this] { enter(); },
+         .after_each = [this] { arm_timer(); },
+         .on_lost =
+             [this] {
+                 spdlog::error("the kernel has taken the node away: it was not answered in time");
+                 failed_ = true;
+                 shut_down();
+             }});
+    if (!opened) {
+        spdlog::error("{}", opened.error());
+        return false;
+    }
+    kernel_node_ = std::move(*opened);
+    return true;
 }
 
 /// The event loop. Looks for more a while before it sleeps: a program that goes from request to request makes
@@ -165,7 +189,8 @@ std::expected<void, std::string> Server::open_doors() {
 }
 
 void Server::close_doors() {
-    view_.reset();  // first: it may lie in a directory that goes with the socket
+    kernel_node_.reset();
+    view_.reset();  // before the socket: it may lie in a directory that goes with it
     listener_.close_all();
 }
 

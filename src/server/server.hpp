@@ -22,6 +22,7 @@
 #include "server/backing_file.hpp"
 #include "server/export_host.hpp"
 #include "server/gpu_thread.hpp"
+#include "server/kernel_node.hpp"
 #include "server/listener.hpp"
 #include "server/view.hpp"
 
@@ -32,6 +33,8 @@ struct ServerOptions {
     bool end_with_last_client = false;
     /// Of BOs that may be in memory; 0: no bound. Beyond it they go to a file in $TMPDIR, or in /var/tmp.
     std::uint64_t memory_budget_bytes = 0;
+    /// The kernel's /dev/belfry: serves a DRM node of the kernel, too. Empty: none.
+    std::string kernel_node;
 };
 
 class Server {
@@ -52,6 +55,7 @@ class Server {
 
   private:
     [[nodiscard]] std::expected<void, std::string> open_doors();
+    bool open_kernel_node();
     void serve();
     bool poll_rings(std::uint64_t now);
     void shut_down();
@@ -82,6 +86,7 @@ class Server {
     WarmChannels warm_;
     Listener listener_;
     std::optional<View> view_;
+    std::unique_ptr<KernelNode> kernel_node_;  // null: none, or not yet
     bool failed_ = false;
 };
 

@@ -322,9 +322,11 @@ class Flattener {
     const UserMemory& memory_;
 };
 
-bool is_open(int fd) { return fd >= 0 && ::fcntl(fd, F_GETFD) >= 0; }
-
 }  // namespace
+
+int UserMemory::own_descriptor(int number) {
+    return number >= 0 && ::fcntl(number, F_GETFD) >= 0 ? number : -1;
+}
 
 Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, const UserMemory& memory,
                      int target) {
@@ -340,8 +342,9 @@ Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, con
     out.reply_bytes = layout.bytes;
 
     if ((*ioctl)->target) {
-        if (!is_open(target)) return fail(Errno::bad_fd);
-        out.fds.push_back(target);
+        const int fd = memory.descriptor(target);
+        if (fd < 0) return fail(Errno::bad_fd);
+        out.fds.push_back(fd);
     }
     if ((*ioctl)->by_value) {
         write_at<std::uint64_t>(out.payload, 0, reinterpret_cast<std::uint64_t>(args));
@@ -356,10 +359,10 @@ Result<void> marshal(std::uint32_t request, const void* args, Outgoing& out, con
     }
 
     for (const DescriptorField& field : (*ioctl)->descriptors) {
-        const auto fd = read_at<std::int32_t>(out.payload, field.offset);
-        out.numbers.push_back(fd);
-        if (!descriptor_meant(field, out.payload) || fd < 0) continue;
-        if (is_open(fd))
+        const auto number = read_at<std::int32_t>(out.payload, field.offset);
+        out.numbers.push_back(number);
+        if (!descriptor_meant(field, out.payload) || number < 0) continue;
+        if (const int fd = memory.descriptor(number); fd >= 0)
             out.fds.push_back(fd);
         else
             write_at<std::int32_t>(out.payload, field.offset, kClosedDescriptor);

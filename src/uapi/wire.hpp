@@ -120,6 +120,11 @@ Result<base::Fd> receive_channel(int primary);
 struct UserMemory {
     bool (*read)(void* to, const void* user, std::size_t bytes);
     bool (*write)(void* user, const void* from, std::size_t bytes);
+    /// The descriptor of ours that is the program's `number`; negative if that is not open. Lent.
+    int (*descriptor)(int number) = &own_descriptor;
+
+    /// For programs that are this process.
+    static int own_descriptor(int number);
 };
 extern const UserMemory kPlainMemory;
 

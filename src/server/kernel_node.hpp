@@ -1,0 +1,89 @@
+// KernelNode: a DRM node of the kernel, whose driver calls come to us through /dev/belfry (belfry.ko).
+//
+// Owns    the control file, the io_uring through which calls are fetched and answered, and the drm::File of
+// each
+//         file that programs have opened.
+// Runs    in the driver actor, on the thread of its io_context. No locks.
+// Called  by Server, which makes it last; calls drm::File. The other transport is Listener with its Sessions.
+//
+// The kernel carries bytes (uapi/node.h). What they mean is known here, by the same table as a socket's: a
+// call is marshalled from the caller's memory, handed to the driver, and its reply unmarshalled into it. That
+// memory is read piece by piece: what is missing is asked for, and the call comes once more, with it. So a
+// struct without arrays takes no extra round, and we never touch the memory ourselves, where a program could
+// make us wait.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include <liburing.h>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+
+#include "base/fd.hpp"
+#include "drm/node.hpp"
+
+namespace belfry::server {
+
+class KernelNode {
+  public:
+    struct Hooks {
+        std::function<void()> before_each;  ///< before each event is handled: tell the driver the time
+        std::function<void()> after_each;   ///< after each event that was handled
+        std::function<void()> on_lost;      ///< the node is gone for good; may not destroy the KernelNode
+    };
+
+    /// Opening the control file makes the node: programs find it from here on. The error is a sentence.
+    static std::expected<std::unique_ptr<KernelNode>, std::string> open(asio::io_context& io,
+                                                                        const std::string& path,
+                                                                        drm::Node& node, Hooks hooks);
+    KernelNode(const KernelNode&) = delete;
+    KernelNode& operator=(const KernelNode&) = delete;
+    /// The node goes away; files die, their calls are cancelled.
+    ~KernelNode();
+
+  private:
+    class Call;
+    class Reading;
+    struct Slot;
+    struct Client;
+
+    KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, Hooks hooks);
+
+    void await_completions();
+    void drain();
+    void completed(const io_uring_cqe& completion);
+    void fetch_more();
+    void prepare(unsigned operation, Slot& slot);
+    void submit();
+
+    void serve(Slot& slot);
+    void ioctl(Slot& slot, Client& client);
+    void mmap(Slot& slot, Client& client);
+    /// Gives the answer that the slot holds.
+    void answer(Slot& slot);
+    void answer(Slot& slot, base::Result<void> result);
+    void end_client(std::uint64_t serial);
+    base::Result<Client*> client_of(const Slot& slot);
+
+    base::Fd control_;
+    drm::Node& node_;
+    Hooks hooks_;
+    io_uring ring_{};
+    asio::posix::stream_descriptor completions_;  // borrows the ring's descriptor
+    std::unordered_map<Slot*, std::shared_ptr<Slot>> slots_;
+    std::unordered_map<std::uint64_t, std::unique_ptr<Client>> clients_;
+    unsigned fetching_ = 0;
+    bool draining_ = false;
+    bool lost_ = false;
+};
+
+}  // namespace belfry::server

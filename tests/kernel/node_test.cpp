@@ -1,0 +1,327 @@
+// The render node of belfry.ko, with the belfryd that serves it. Run in the guest of ./dev vm test.
+
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <liburing.h>
+#include <sys/mman.h>
+
+#include "kernel/node_rig.hpp"
+
+namespace belfry::kernel_tests {
+namespace {
+
+using uapi::drm_panthor_dev_query;
+using uapi::drm_panthor_vm_create;
+
+/// 0, or a negative errno.
+int request(const base::Fd& file, unsigned long number, void* args) {
+    return ::ioctl(file.get(), number, args) == 0 ? 0 : -errno;
+}
+
+std::uint32_t files(const Device& device) { return must(device.load()).files; }
+
+/// A user-mode job on a device: what the GPU stored.
+std::uint32_t run_user_job(const Device& device) {
+    Vm vm = must(device.create_vm());
+    Buffer buffer = must(device.create_buffer(4096));
+    const std::uint64_t va = must(vm.map(buffer));
+    Group group = must(vm.create_group({}));
+    const SyncObject done = must(SyncObject::at(buffer, 0, va));
+    CommandWriter commands = must(group.queue().begin(8));
+    commands.move48(d(0), va)
+        .move32(r(2), 42)
+        .store_multiple(r(2), 0b1, d(0), 64)
+        .move48(d(4), 1)
+        .wait(slots(0))
+        .sync_add64(d(0), d(4));
+    must(group.queue().submit(commands));
+    must(group.wait(done, 1));
+    return reinterpret_cast<const std::uint32_t*>(buffer.bytes().data())[16];
+}
+
+TEST(KernelNode, IsFoundByItsDriversNameAndAnswersQueries) {
+    const Server server;
+    const DeviceInfo info = must(server.device().info());
+    EXPECT_EQ(info.driver, "panthor");
+    EXPECT_EQ(info.group_slots, 8U);
+    EXPECT_GT(info.registers, 0U);
+}
+
+TEST(KernelNode, OneDeviceIsSeenThroughNodeAndSocket) {
+    const Server server;
+    const Device by_node = server.device();
+    const Device by_socket = must(Device::open({.socket_path = "/tmp/node_tests/belfry.sock"}));
+    const Vm vm = must(by_node.create_vm());
+    EXPECT_EQ(must(by_socket.load()).vms, 1U);
+    EXPECT_EQ(files(by_socket), 2U);
+}
+
+TEST(KernelNode, AUserModeJobRuns) {
+    const Server server;
+    EXPECT_EQ(run_user_job(server.device()), 42U);
+}
+
+// A group asks for the caller's eventfds, so descriptors find their way too.
+TEST(KernelNode, AnEventfdOfTheProgramIsRung) {
+    const Server server;
+    const Device device = server.device();
+    const base::Fd state = *base::make_eventfd();
+    Vm vm = must(device.create_vm());
+    Group group = must(vm.create_group({.group_state_eventfd = state.get()}));
+    CommandWriter commands = must(group.queue().begin(2));
+    commands.move48(d(0), 0xdead000).store_multiple(r(2), 0b1, d(0), 0);  // faults, which ends the group
+    must(group.queue().submit(commands));
+    EXPECT_TRUE(becomes([&] {
+        std::uint64_t count = 0;
+        return ::read(state.get(), &count, sizeof count) == sizeof count;
+    }));
+}
+
+TEST(KernelNode, AClosedEventfdIsRefused) {
+    const Server server;
+    const Device device = server.device();
+    Vm vm = must(device.create_vm());
+    const auto group = vm.create_group({.group_state_eventfd = 999});
+    ASSERT_FALSE(group);
+    EXPECT_EQ(group.error().code, EBADF);
+}
+
+TEST(KernelNode, ABuffersMappingIsAsGoodAsAnyMemory) {
+    const Server server;
+    Buffer buffer = must(server.device().create_buffer(8192));
+    buffer.words()[0] = 1;
+    iovec whole{buffer.bytes().data(), buffer.bytes().size()};
+    io_uring ring{};
+    ASSERT_EQ(io_uring_queue_init(2, &ring, 0), 0);
+    EXPECT_EQ(io_uring_register_buffers(&ring, &whole, 1), 0);
+    io_uring_queue_exit(&ring);
+}
+
+TEST(KernelNode, AReadOnlyPageStaysSo) {
+    const Server server;
+    const base::Fd file = server.open();
+    EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(),
+                     static_cast<off_t>(DRM_PANTHOR_USER_FLUSH_ID_MMIO_OFFSET)),
+              MAP_FAILED);
+    void* const page = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, file.get(),
+                              static_cast<off_t>(DRM_PANTHOR_USER_FLUSH_ID_MMIO_OFFSET));
+    ASSERT_NE(page, MAP_FAILED);
+    EXPECT_EQ(::mprotect(page, 4096, PROT_READ | PROT_WRITE), -1);
+    EXPECT_EQ(errno, EACCES);
+    ::munmap(page, 4096);
+}
+
+// A mapping of several pieces: user I/O is a page to write, then one to read.
+TEST(KernelNode, APageThatIsOnlyToBeReadIsSoWithinAWritableMapping) {
+    const Server server;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const Device device = server.device();
+        Vm vm = must(device.create_vm());
+        const Group group = must(vm.create_group({}));
+        std::ifstream maps("/proc/self/maps");
+        for (std::string line; std::getline(maps, line);) {
+            std::uint64_t from = 0;
+            std::uint64_t to = 0;
+            if (line.find(server.node()) == std::string::npos ||
+                std::sscanf(line.c_str(), "%lx-%lx rw-s", &from, &to) != 2 || to - from != 8192)
+                continue;
+            auto* const words = reinterpret_cast<volatile std::uint64_t*>(from);
+            static_cast<void>(words[512]);
+            words[0] = words[0];  // a page to write
+            words[512] = 1;       // and one that ends the program
+        }
+        ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+}
+
+TEST(KernelNode, WithoutADaemonAtItsSocketTheNodeIsTheDevice) {
+    const Server server;
+    EXPECT_EQ(must(Device::open()).socket_path(), server.node());
+}
+
+TEST(KernelNode, PrivateMappingsAndUnknownOffsetsAreRefused) {
+    const Server server;
+    const base::Fd file = server.open();
+    EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, file.get(),
+                     static_cast<off_t>(DRM_PANTHOR_USER_FLUSH_ID_MMIO_OFFSET)),
+              MAP_FAILED);
+    EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, file.get(), 0x10000), MAP_FAILED);
+    EXPECT_EQ(errno, EINVAL);
+}
+
+TEST(KernelNode, BadPointersAreFaultsAndUnknownRequestsAreErrors) {
+    const Server server;
+    const base::Fd file = server.open();
+    EXPECT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_CREATE, nullptr), -EFAULT);
+    uapi::drm_panthor_gpu_info info{};
+    drm_panthor_dev_query query{
+        .type = uapi::DRM_PANTHOR_DEV_QUERY_GPU_INFO, .size = sizeof info, .pointer = 1};
+    EXPECT_EQ(request(file, DRM_IOCTL_PANTHOR_DEV_QUERY, &query), -EFAULT);  // out
+    drm_panthor_vm_create vm{};
+    ASSERT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm), 0);
+    uapi::drm_panthor_vm_bind bind{
+        .vm_id = vm.id, .ops = {.stride = sizeof(uapi::drm_panthor_vm_bind_op), .count = 1, .array = 1}};
+    EXPECT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_BIND, &bind), -EFAULT);  // in
+    EXPECT_EQ(request(file, _IO('d', 0xfe), nullptr), -EINVAL);
+    EXPECT_EQ(request(file, _IO('x', 1), nullptr), -ENOTTY);
+    EXPECT_EQ(request(file, DRM_IOCTL_VERSION, nullptr), -EFAULT);
+}
+
+// A text without a length is read by the character, up to its NUL and no further than its page.
+TEST(KernelNode, ATextAtTheEndOfMemoryIsRead) {
+    const Server server;
+    const base::Fd file = server.open();
+    uapi::drm_panthor_bo_create create{.size = 4096};
+    ASSERT_EQ(request(file, DRM_IOCTL_PANTHOR_BO_CREATE, &create), 0);
+    void* const pages = ::mmap(nullptr, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_EQ(::mprotect(pages, 4096, PROT_READ | PROT_WRITE), 0);
+    char* const text = static_cast<char*>(pages) + 4096 - 6;
+    std::memcpy(text, "label", 6);
+    uapi::drm_panthor_bo_set_label label{.handle = create.handle,
+                                         .label = reinterpret_cast<std::uintptr_t>(text)};
+    EXPECT_EQ(request(file, DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label), 0);
+    text[5] = '!';  // now it does not end there
+    EXPECT_EQ(request(file, DRM_IOCTL_PANTHOR_BO_SET_LABEL, &label), -EFAULT);
+    ::munmap(pages, 8192);
+}
+
+TEST(KernelNode, SyncobjsAreTheKernels) {
+    const Server server;
+    const Device device = server.device();
+    const Syncobj syncobj = must(device.create_syncobj(true));
+    EXPECT_TRUE(syncobj.wait(0).has_value());
+    server.signal(SIGSTOP);
+    EXPECT_TRUE(must(device.create_syncobj(true)).wait(0).has_value());  // nobody is asked
+    server.signal(SIGCONT);
+}
+
+TEST(KernelNode, ManyThreadsCallAtOnce) {
+    const Server server;
+    const base::Fd file = server.open();
+    std::vector<std::jthread> threads;
+    std::atomic<int> done = 0;
+    for (int i = 0; i < 100; ++i)
+        threads.emplace_back([&] {
+            for (int round = 0; round < 10; ++round) {
+                uapi::belfry_device_info info{};
+                if (request(file, DRM_IOCTL_BELFRY_DEVICE_INFO, &info) == 0) ++done;
+            }
+        });
+    threads.clear();
+    EXPECT_EQ(done, 1000);
+}
+
+// ---- Going away
+
+TEST(KernelNode, FilesOfKilledProgramsEnd) {
+    const Server server;
+    const Device device = server.device();
+    for (int round = 0; round < 20; ++round) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            const base::Fd file = server.open();
+            for (;;) {
+                drm_panthor_vm_create vm{};
+                request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+            }
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(round * 3));
+        ::kill(child, SIGKILL);
+        ::waitpid(child, nullptr, 0);
+    }
+    EXPECT_TRUE(becomes([&] { return files(device) == 1; }));
+    EXPECT_EQ(must(device.load()).vms, 0U);
+}
+
+TEST(KernelNode, AKilledServerTakesItsNodeAlongAndANewOneGetsANewNode) {
+    for (int round = 0; round < 5; ++round) {
+        Server server;
+        const base::Fd file = server.open();
+        drm_panthor_vm_create vm{};
+        ASSERT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm), 0);
+        const auto before = std::chrono::steady_clock::now();
+        server.end(SIGKILL);
+        EXPECT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm), -ENODEV);
+        EXPECT_TRUE(becomes([] { return find_node().empty(); }));
+        EXPECT_LT(std::chrono::steady_clock::now() - before, 5s);  // not by the call's deadline
+    }
+}
+
+TEST(KernelNode, CallersOfAKilledServerReturn) {
+    Server server;
+    const base::Fd file = server.open();
+    server.signal(SIGSTOP);
+    int result = 0;
+    std::jthread caller([&] {
+        drm_panthor_vm_create vm{};
+        result = request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    });
+    std::this_thread::sleep_for(50ms);
+    const auto before = std::chrono::steady_clock::now();
+    server.end(SIGKILL);
+    caller.join();
+    EXPECT_EQ(result, -ENODEV);
+    EXPECT_LT(std::chrono::steady_clock::now() - before, 5s);  // not by the call's deadline
+}
+
+TEST(KernelNode, CallersOfAStoppedServerCanBeKilled) {
+    Server server;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const base::Fd file = server.open();
+        server.signal(SIGSTOP);
+        drm_panthor_vm_create vm{};
+        request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+        ::_exit(0);
+    }
+    std::this_thread::sleep_for(100ms);
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFSIGNALED(status));
+    server.signal(SIGCONT);
+    EXPECT_EQ(run_user_job(server.device()), 42U);
+}
+
+TEST(KernelNode, AServerThatDoesNotAnswerLosesItsNode) {
+    Server server;
+    const base::Fd file = server.open();
+    server.signal(SIGSTOP);
+    const auto before = std::chrono::steady_clock::now();
+    drm_panthor_vm_create vm{};
+    EXPECT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm), -ENODEV);
+    const auto took = std::chrono::steady_clock::now() - before;
+    EXPECT_GT(took, 9s);
+    EXPECT_LT(took, 12s);
+    EXPECT_TRUE(becomes([] { return find_node().empty(); }));
+    server.signal(SIGCONT);
+    server.wait();  // it finds out, and ends
+}
+
+TEST(KernelNode, MemoryThatIsMappedOutlivesTheServer) {
+    Server server;
+    const Device device = server.device();
+    Buffer buffer = must(device.create_buffer(4096));
+    buffer.words()[0] = 7;
+    Vm vm = must(device.create_vm());
+    Group group = must(vm.create_group({}));
+    server.end(SIGKILL);
+    EXPECT_EQ(buffer.words()[0], 7U);
+    CommandWriter commands = must(group.queue().begin(1));
+    commands.move32(r(2), 1);
+    static_cast<void>(group.queue().submit(commands));  // touches ring, user I/O and doorbell pages
+}
+
+}  // namespace
+}  // namespace belfry::kernel_tests
