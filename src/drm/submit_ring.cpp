@@ -112,7 +112,7 @@ void SubmitRing::Entry::clear() {
     waits.clear();
     signals.reset();
     finished.reset();
-    linked = timeout = bounded = nullptr;
+    linked = before = timeout = bounded = nullptr;
     elements = 0;
 }
 
@@ -269,8 +269,9 @@ void SubmitRing::take(SubmitDriver& driver, const belfry_submit_entry& copy) {
         if (const auto done = bound(entry); !done) settle(entry, result_of(done.error()));
         return;
     }
-    if (Entry* const before = std::exchange(chain_.last, &entry); before != nullptr)
-        before->linked = &entry;
+    entry.before = std::exchange(chain_.last, &entry);
+    if (entry.before != nullptr)
+        entry.before->linked = &entry;
     else
         start(driver, entry);
 }
@@ -470,6 +471,9 @@ void SubmitRing::tell(Entry& entry, SubmitDriver& driver) {
         if (timeout.state != SubmitState::complete) settle(timeout, kCancelled);
     }
     if (entry.bounded != nullptr) entry.bounded->timeout = nullptr;
+    // Cancelled while it was held: its place is another entry's before the one in front of it is complete.
+    if (entry.before != nullptr) entry.before->linked = nullptr;
+    if (linked != nullptr) linked->before = nullptr;
     if (drain_ == &entry) drain_ = nullptr;
     if (chain_.last == &entry) {
         chain_.last = nullptr;
@@ -543,6 +547,8 @@ void SubmitRing::check_invariants() const {
         elements += entry.elements;
         BELFRY_CHECK(entry.timeout == nullptr || entry.timeout->bounded == &entry);
         BELFRY_CHECK(entry.bounded == nullptr || entry.bounded->timeout == &entry);
+        BELFRY_CHECK(entry.linked == nullptr || entry.linked->before == &entry);
+        BELFRY_CHECK(entry.before == nullptr || entry.before->linked == &entry);
     }
     BELFRY_CHECK(alive == in_flight_ && elements == elements_);
     BELFRY_CHECK(in_flight_ + (cq_tail_ - cq_head_) <= options_.cq_entries);

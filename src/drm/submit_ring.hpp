@@ -206,6 +206,7 @@ class SubmitRing
         std::int32_t result = 0;
         std::uint32_t elements = 0;
         Entry* linked = nullptr;   // held behind this one
+        Entry* before = nullptr;   // what this one is held behind
         Entry* timeout = nullptr;  // bounds this one
         Entry* bounded = nullptr;  // by this one
 

@@ -412,6 +412,20 @@ TEST_F(SubmitRingTest, CancelEndsAnEntryThatIsHeldAndWhatHangsOnIt) {
     EXPECT_EQ(ring.reap(), (List{{1, 0}}));
 }
 
+TEST_F(SubmitRingTest, WhoTakesTheRoomOfACancelledEntryIsNotStartedByWhatThatWasLinkedTo) {
+    RingClient& ring = open();
+    EXPECT_EQ(run(ring, {promise(1, BELFRY_SUBMIT_LINK), nop(2), promise(3)}), List{});
+    EXPECT_EQ(run(ring, {cancel(4, 2)}), (List{{4, 0}, {2, -ECANCELED}}));
+    keep(3);
+    EXPECT_EQ(ring.reap(), (List{{3, 0}}));
+    // The first gets the room of 3, the second that of 2.
+    EXPECT_EQ(run(ring, {promise(5, BELFRY_SUBMIT_LINK), nop(6)}), List{});
+    keep(1);
+    EXPECT_EQ(ring.reap(), (List{{1, 0}}));
+    keep(5);
+    EXPECT_EQ(ring.reap(), (List{{5, 0}, {6, 0}}));
+}
+
 // ---- Sleep, fullness, fairness
 
 TEST_F(SubmitRingTest, ARingIsPolledWithoutRequestsUntilItIsIdleForAWhile) {
