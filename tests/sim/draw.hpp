@@ -47,6 +47,8 @@ struct Features {
     bool odd_kicks = false;     // of no queue, of too many, of groups that are gone
     bool memory = false;        // the device has a budget, and VMs have memory that goes and comes back
     bool silence = false;       // the firmware hears nothing for a while, or answers late, or not in time
+    bool rings = false;         // programs have submit rings
+    bool hostile = false;       // ... with entries and counters that are out of all rules
 
     explicit Features(Draw& draw)
         : two_queues(draw.one_in(3)),
@@ -63,7 +65,9 @@ struct Features {
           eventfds(draw.one_in(4)),
           odd_kicks(draw.one_in(3)),
           memory(draw.one_in(8)),
-          silence(draw.one_in(6)) {
+          silence(draw.one_in(6)),
+          rings(draw.one_in(4)),
+          hostile(draw.one_in(3)) {
         two_vms |= memory;
     }
 };

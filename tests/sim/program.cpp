@@ -16,8 +16,7 @@ constexpr unsigned kStreamLanes = 16;
 constexpr std::uint64_t kStreamBytes = 256;  // of a kernel-mode job
 constexpr std::uint64_t kHoardBytes = 64 * kPage;
 constexpr Reg kCountRegister = r(20);
-constexpr std::uint64_t kNever = 1ULL << 39;     // what stuck jobs wait for
-constexpr std::uint64_t kReleased = 1ULL << 40;  // beyond all that anybody waits for
+constexpr std::uint64_t kNever = 1ULL << 39;  // what stuck jobs wait for
 constexpr std::uint32_t kReleaseError = 0x7e;
 constexpr std::uint64_t kForEver = std::numeric_limits<std::int64_t>::max();
 
@@ -62,6 +61,8 @@ SimProgram::SimProgram(World& world) : world_(world), client_(&world.rig.open({.
     for (unsigned i = 1 + world_.draw.below(kGroupsMax); i > 0; --i) open_group();
     if (world_.features.xgs)
         for (unsigned i = 1 + world_.draw.below(2); i > 0; --i) open_xgs();
+    if (world_.features.rings)
+        for (unsigned i = 1 + world_.draw.below(2); i > 0; --i) rings_.emplace_back(world_, *client_);
 }
 
 SimProgram::Group& SimProgram::open_group() {
@@ -143,6 +144,7 @@ void SimProgram::taint(Lane& lane) {
 void SimProgram::begin() {
     Draw& draw = world_.draw;
     began_ = now();
+    for (SimRing& ring : rings_) ring.begin();
     for (Lane* const lane : active_) {
         for (const Promise& promise : lane->kept) {
             drm_syncobj_destroy destroy{.handle = promise.syncobj};
@@ -179,6 +181,7 @@ void SimProgram::begin() {
 void SimProgram::act() {
     Draw& draw = world_.draw;
     const Features& features = world_.features;
+    if (!rings_.empty() && draw.one_in(2)) return draw.of(rings_).act(some_fence());
     if (active_.empty()) return;
     Lane& lane = *draw.of(active_);
     if (lane.telling != Telling::nothing) {
@@ -289,16 +292,22 @@ void SimProgram::submit(Lane& lane) {
     }
 }
 
-/// Perhaps a fence that is older than what waits for it.
-void SimProgram::wait_for_some_fence(Lane& lane, std::vector<drm_panthor_sync_op>& syncs) {
-    const Lane& other = *world_.draw.of(active_);
-    if (other.kept.empty() && other.pending.empty()) return;
-    const std::size_t which = world_.draw.below(other.kept.size() + other.pending.size());
+/// Perhaps a fence that is older than what waits for it. One of an XGS queue may come late.
+std::optional<SimRing::Fence> SimProgram::some_fence() const {
+    if (active_.empty()) return std::nullopt;
+    const Lane& lane = *world_.draw.of(active_);
+    if (lane.kept.empty() && lane.pending.empty()) return std::nullopt;
+    const std::size_t which = world_.draw.below(lane.kept.size() + lane.pending.size());
     const Promise& promise =
-        which < other.kept.size() ? other.kept[which] : other.pending[which - other.kept.size()];
-    if (!client_->has_fence(promise.syncobj)) return;  // a late one
-    syncs.push_back(wait_op(promise.syncobj));
-    if (other.slow) taint(lane);
+        which < lane.kept.size() ? lane.kept[which] : lane.pending[which - lane.kept.size()];
+    return SimRing::Fence{.syncobj = promise.syncobj, .slow = lane.slow};
+}
+
+void SimProgram::wait_for_some_fence(Lane& lane, std::vector<drm_panthor_sync_op>& syncs) {
+    const auto fence = some_fence();
+    if (!fence || !client_->has_fence(fence->syncobj)) return;
+    syncs.push_back(wait_op(fence->syncobj));
+    if (fence->slow) taint(lane);
 }
 
 void SimProgram::submit_kernel(Lane& lane) {
@@ -394,7 +403,12 @@ bool SimProgram::tell(Lane& lane) {
     return false;
 }
 
+void SimProgram::keep_up() {
+    for (SimRing& ring : rings_) ring.keep_up();
+}
+
 void SimProgram::finish_telling() {
+    for (SimRing& ring : rings_) ring.finish_telling();
     for (Lane* const lane : active_)
         while (tell(*lane)) {
         }
@@ -549,6 +563,7 @@ void SimProgram::kick_oddly() {
 
 void SimProgram::watch() {
     for (Lane* const lane : active_) watch_lane(*lane);
+    for (SimRing& ring : rings_) ring.watch();
     std::erase_if(fence_waits_, [&](const FenceWait& wait) {
         if (!wait.call->answered()) return false;
         const auto signalled = [&](std::uint32_t syncobj) { return client_->fence_status(syncobj) != 0; };
@@ -614,22 +629,26 @@ bool SimProgram::is_done(const Lane& lane) const {
 }
 
 bool SimProgram::done() const {
-    return std::ranges::all_of(active_, [&](const Lane* lane) { return lane->slow || is_done(*lane); });
+    return std::ranges::all_of(rings_, &SimRing::done) &&
+           std::ranges::all_of(active_, [&](const Lane* lane) { return lane->slow || is_done(*lane); });
 }
 
 bool SimProgram::settled() const {
     const auto for_ever = [](const FenceWait& wait) { return wait.deadline == kForEver; };
-    return std::ranges::all_of(active_, [&](const Lane* lane) { return is_done(*lane); }) &&
+    return std::ranges::all_of(rings_, &SimRing::settled) &&
+           std::ranges::all_of(active_, [&](const Lane* lane) { return is_done(*lane); }) &&
            std::ranges::none_of(fence_waits_, for_ever) &&
            std::ranges::all_of(binds_, [&](const Promise& promise) { return status(promise) != 0; });
 }
 
 unsigned SimProgram::timeouts() const {
-    return static_cast<unsigned>(std::ranges::count_if(active_, [](const Lane* lane) { return lane->slow; }));
+    return static_cast<unsigned>(std::ranges::count_if(active_, [](const Lane* lane) { return lane->slow; }) +
+                                 std::ranges::count_if(rings_, &SimRing::slow));
 }
 
 void SimProgram::verify() {
     for (Group& group : groups_) verify_group(group);
+    for (SimRing& ring : rings_) ring.verify();
     for (const Lane* const lane : active_) {
         if (lane->released) continue;
         const std::uint64_t end = lane->seen;

@@ -23,20 +23,13 @@
 #include <vector>
 
 #include "sim/draw.hpp"
+#include "sim/ring.hpp"
+#include "sim/world.hpp"
 #include "unit/panthor_rig.hpp"
 
 namespace belfry::panthor::sim {
 
-/// What all programs of a run share.
-struct World {
-    Rig& rig;
-    Draw& draw;
-    const Features& features;
-    bool silenced = false;  // the firmware was silent for longer than it may be: any group may have timed out
-};
-
 inline constexpr unsigned kJobsMax = 12;  // of a lane, in a schedule
-inline constexpr std::uint64_t kTimeoutNs = 5'000'000'000;
 
 class SimProgram {
   public:
@@ -49,6 +42,8 @@ class SimProgram {
     void act();
     /// Whatever was begun is told, and the CPU does its part: from here on the program only waits.
     void finish_telling();
+    /// What it does while it waits.
+    void keep_up();
     /// Ends what waits for groups that have died.
     void notice_deaths();
     /// What can be seen at any moment is right.
@@ -146,6 +141,7 @@ class SimProgram {
     }
     void taint(Lane& lane);
     Words words_of(Lane& lane);
+    [[nodiscard]] std::optional<SimRing::Fence> some_fence() const;
     void wait_for_some_fence(Lane& lane, std::vector<drm_panthor_sync_op>& syncs);
     void submit(Lane& lane);
     void submit_kernel(Lane& lane);
@@ -180,6 +176,7 @@ class SimProgram {
     std::vector<FenceWait> fence_waits_;
     std::vector<Promise> binds_;
     Alias alias_;
+    std::deque<SimRing> rings_;
     bool errors_ = false;          // some may have happened: groups may be dead, and waits may inherit them
     std::uint64_t began_ = now();  // the schedule
     std::uint64_t cpu_value_ = 0;

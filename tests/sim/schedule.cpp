@@ -99,6 +99,9 @@ class Run {
             case 16:
                 if (features_.memory && rig_.step_store()) draw_.say("store");
                 break;
+            case 17:
+                if (features_.rings) rig_.poll_rings(1);
+                break;
             default:
                 if (!programs_.empty()) any()->act();
         }
@@ -144,6 +147,9 @@ class Run {
             more = rig_.gpu.step();
             more |= rig_.deliver_interrupt();
             more |= rig_.step_store();
+            if (!features_.rings) continue;
+            for (SimProgram& program : programs_) program.keep_up();
+            more |= rig_.device().poll();
         }
         for (SimProgram& program : programs_) program.watch();
     }

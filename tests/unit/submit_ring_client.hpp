@@ -107,9 +107,17 @@ class RingClient {
     }
     /// Writes an entry, and does not publish it.
     void write(const uapi::belfry_submit_entry& entry) { at(tail_++) = entry; }
+    [[nodiscard]] bool has_room() const {
+        return tail_ - base::load(consumer().sq_head, base::kAcquire) < made.sq_entries;
+    }
     /// Publishes what was written; makes the request if it is needed.
     void publish() {
-        base::store(client().sq_tail, tail_, base::kRelease);
+        publish_quietly();
+        tell();
+    }
+    /// Its two halves.
+    void publish_quietly() { base::store(client().sq_tail, tail_, base::kRelease); }
+    void tell() {
         base::full_fence();
         if (needs_wakeup() && consumer().error == 0) {
             EXPECT_EQ(enter(), 0);
@@ -123,18 +131,25 @@ class RingClient {
     std::vector<Told> reap() {
         std::vector<Told> all;
         const std::uint32_t tail = base::load(consumer().cq_tail, base::kAcquire);
+        for (; head_ != tail; ++head_) all.push_back(completion(head_));
+        give_back(head_);
+        return all;
+    }
+    [[nodiscard]] Told completion(std::uint32_t counter) const {
         const auto* const completions = reinterpret_cast<const uapi::belfry_submit_completion*>(
             consumer_.data() + sizeof(uapi::belfry_submit_consumer));
-        for (; head_ != tail; ++head_) {
-            const auto& completion = completions[head_ & (made.cq_entries - 1)];
-            all.push_back({.user_data = completion.user_data, .result = completion.result});
-        }
-        base::store(client().cq_head, head_, base::kRelease);
+        const auto& completion = completions[counter & (made.cq_entries - 1)];
+        return {.user_data = completion.user_data, .result = completion.result};
+    }
+    /// What was read before `head` may be written anew; makes the request if it is needed.
+    void give_back(std::uint32_t head) {
+        base::store(client().cq_head, head, base::kRelease);
         base::full_fence();
         constexpr auto kBoth = std::uint32_t{uapi::BELFRY_SUBMIT_NEED_WAKEUP | uapi::BELFRY_SUBMIT_CQ_FULL};
         if ((consumer().flags & kBoth) == kBoth) enter();
-        return all;
     }
+    /// Counts what was written.
+    [[nodiscard]] std::uint32_t tail() const { return tail_; }
 
     uapi::belfry_submit_ring_create made{};
 
