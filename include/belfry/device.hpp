@@ -74,6 +74,9 @@ struct DeviceLoad {
     std::chrono::nanoseconds evicting{};    ///< how long that took, in total
     std::uint64_t restores = 0;             ///< buffers that came back
     std::chrono::nanoseconds restoring{};
+    /// Waits for values in memory that had ended before the driver was told so, by the GPU's report or by
+    /// SYNC_UPDATE: found within a second. A program that forgets to tell, or a lost report.
+    std::uint64_t missed_reports = 0;
 };
 
 class BELFRY_EXPORT Device {

@@ -100,7 +100,8 @@ Result<DeviceLoad> Device::load() const {
                       .evictions = info.evictions,
                       .evicting = std::chrono::nanoseconds(info.evict_ns),
                       .restores = info.restores,
-                      .restoring = std::chrono::nanoseconds(info.restore_ns)};
+                      .restoring = std::chrono::nanoseconds(info.restore_ns),
+                      .missed_reports = info.missed_reports};
 }
 
 Result<Buffer> Device::create_buffer(std::uint64_t bytes) const {

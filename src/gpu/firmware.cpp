@@ -18,6 +18,8 @@ using base::kSeqCst;
 // Strides of the control blocks, as Arm's firmware has them where they are large enough.
 constexpr std::uint32_t kGroupStrideMin = 0x100;
 constexpr std::uint32_t kBlockBytes = 0x100;  // an input or output block; keeps writers on lines of their own
+constexpr std::uint32_t kReportsBytes = 0x280;
+static_assert(sizeof(GroupReports) <= kReportsBytes);
 static_assert(sizeof(GlobalInput) <= kBlockBytes && sizeof(GroupInput) <= kBlockBytes &&
               sizeof(StreamInput) <= kBlockBytes && sizeof(StreamOutput) <= kBlockBytes);
 
@@ -36,7 +38,7 @@ std::uint32_t blocks_offset(const FirmwareConfig& config) {
 
 std::size_t shared_bytes(const FirmwareConfig& config) {
     const std::size_t owners = 1 + config.group_slots * (1 + config.streams_per_group);
-    return blocks_offset(config) + owners * 2 * kBlockBytes;
+    return blocks_offset(config) + owners * 2 * kBlockBytes + config.group_slots * kReportsBytes;
 }
 
 Firmware::Firmware(const FirmwareConfig& config, std::span<std::byte> shared, FirmwarePort& port)
@@ -54,7 +56,9 @@ Firmware::~Firmware() = default;
 void Firmware::boot() {
     std::memset(shared_.data(), 0, shared_.size());
     std::uint32_t next = blocks_offset(config_);
-    const auto take_block = [&next] { return std::exchange(next, next + kBlockBytes); };
+    const auto take_block = [&next](std::uint32_t bytes = kBlockBytes) {
+        return std::exchange(next, next + bytes);
+    };
 
     auto& global = block<GlobalControl>(0);
     global.version = kInterfaceVersion;
@@ -68,6 +72,8 @@ void Firmware::boot() {
         auto& group = block<GroupControl>(group_offset);
         const std::uint32_t input = take_block();
         const std::uint32_t output = take_block();
+        const std::uint32_t reports = take_block(kReportsBytes);
+        group.reports_va = mcu_address(reports);
         group.input_va = mcu_address(input);
         group.output_va = mcu_address(output);
         group.suspend_size = static_cast<std::uint32_t>(sizeof(StreamState) * config_.streams_per_group);
@@ -85,7 +91,8 @@ void Firmware::boot() {
             stream.output_va = mcu_address(stream_output);
             blocks.push_back({&block<StreamInput>(stream_input), &block<StreamOutput>(stream_output)});
         }
-        slots_[i]->bind_blocks(block<GroupInput>(input), block<GroupOutput>(output), std::move(blocks));
+        slots_[i]->bind_blocks(block<GroupInput>(input), block<GroupOutput>(output),
+                               block<GroupReports>(reports), std::move(blocks));
     }
     booted_ = true;
     halted_ = false;

@@ -78,6 +78,7 @@ struct GroupControl {  // firmware, at boot
     std::uint32_t protm_suspend_size;
     std::uint32_t stream_num;
     std::uint32_t stream_stride;
+    std::uint32_t reports_va;  // Belfry: a GroupReports
 };
 struct GroupInput {     // driver
     std::uint32_t req;  // release; firmware acquires
@@ -105,7 +106,17 @@ struct GroupOutput {    // firmware
     std::uint32_t status_state;  // bit 0: idle
     std::uint32_t resource_dep;
 };
-static_assert(sizeof(GroupControl) == 0x1c);
+/// Belfry: which sync objects the group has updated. Written before the event, and only while that
+/// interrupts.
+inline constexpr std::uint32_t kReportsMax = 64;
+struct GroupReports {       // firmware
+    std::uint32_t written;  // counts for ever, release; the last kReportsMax are kept
+    std::uint32_t unused0;
+    std::uint64_t addresses[kReportsMax];  // GPU addresses, in the group's address space
+};
+static_assert(sizeof(GroupControl) == 0x20);
+static_assert(offsetof(GroupReports, addresses) == 8);
+static_assert((kReportsMax & (kReportsMax - 1)) == 0, "`written` goes round without a gap");
 static_assert(offsetof(GroupInput, cs_irq_ack) == 0xc && offsetof(GroupInput, allow_compute) == 0x20 &&
               offsetof(GroupInput, endpoint_req) == 0x34 && offsetof(GroupInput, suspend_buf) == 0x40 &&
               offsetof(GroupInput, config) == 0x50);

@@ -36,9 +36,11 @@ GroupSlot::GroupSlot(Firmware& firmware, unsigned index, unsigned streams)
     for (Stream& stream : streams_) stream.attach(*this);
 }
 
-void GroupSlot::bind_blocks(GroupInput& input, GroupOutput& output, std::vector<StreamBlocks> streams) {
+void GroupSlot::bind_blocks(GroupInput& input, GroupOutput& output, GroupReports& reports,
+                            std::vector<StreamBlocks> streams) {
     input_ = &input;
     output_ = &output;
+    reports_ = &reports;
     blocks_ = std::move(streams);
 }
 
@@ -391,9 +393,15 @@ void GroupSlot::write_status() {
     base::store(output_->status_state, all_count_as_idle() ? kGroupStatusIdle : 0, kRelaxed);
 }
 
-void GroupSlot::sync_updated(csf::Scope scope, const std::byte* host) {
+void GroupSlot::sync_updated(csf::Scope scope, std::uint64_t address, const std::byte* host) {
     firmware_.sync_updated(scope, *this, host);
-    if (scope == csf::Scope::system) raise_group_event(kGroupSyncUpdate);
+    if (scope != csf::Scope::system) return;
+    if ((base::load(input_->ack_irq_mask, kRelaxed) & kGroupSyncUpdate) != 0) {
+        const std::uint32_t written = base::load(reports_->written, kRelaxed);
+        base::store(reports_->addresses[written % kReportsMax], address, kRelaxed);
+        base::store(reports_->written, written + 1, kRelease);
+    }
+    raise_group_event(kGroupSyncUpdate);
 }
 
 void GroupSlot::wake(std::uint32_t& word, std::uint32_t bitset) { firmware_.port_.wake(word, bitset); }

@@ -19,7 +19,8 @@ class GroupSlot final : public StreamPort {
 
     GroupSlot(Firmware& firmware, unsigned index, unsigned streams);
 
-    void bind_blocks(GroupInput& input, GroupOutput& output, std::vector<StreamBlocks> streams);
+    void bind_blocks(GroupInput& input, GroupOutput& output, GroupReports& reports,
+                     std::vector<StreamBlocks> streams);
     void reset();
 
     /// Looks at the group's request word and at the streams that its doorbell word names.
@@ -35,7 +36,7 @@ class GroupSlot final : public StreamPort {
     [[nodiscard]] bool idle() const { return idle_; }
     [[nodiscard]] const Stream& stream(unsigned index) const { return streams_[index]; }
 
-    void sync_updated(csf::Scope scope, const std::byte* host) override;
+    void sync_updated(csf::Scope scope, std::uint64_t address, const std::byte* host) override;
     void wake(std::uint32_t& word, std::uint32_t bitset) override;
     void progress_changed() override;
     std::uint64_t progress_of(std::uint32_t queue) override;
@@ -68,6 +69,7 @@ class GroupSlot final : public StreamPort {
     unsigned index_;
     GroupInput* input_ = nullptr;
     GroupOutput* output_ = nullptr;
+    GroupReports* reports_ = nullptr;
     std::vector<StreamBlocks> blocks_;
     std::vector<Stream> streams_;
     std::vector<std::uint32_t> doorbell_ids_;

@@ -683,7 +683,7 @@ bool Stream::perform_sync(const InFlight& op) {
     else
         base::update_sync_object(*reinterpret_cast<uapi::belfry_sync_object32*>(host), add, op.value, error,
                                  wake);
-    port_->sync_updated(static_cast<csf::Scope>(op.scope), host);
+    port_->sync_updated(static_cast<csf::Scope>(op.scope), op.address, host);
     return true;
 }
 

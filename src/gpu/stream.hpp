@@ -123,8 +123,8 @@ struct StreamException {
 class StreamPort {
   public:
     virtual ~StreamPort() = default;
-    /// A sync object at `host` was updated.
-    virtual void sync_updated(csf::Scope scope, const std::byte* host) = 0;
+    /// The sync object at GPU address `address`, which is `host`, was updated.
+    virtual void sync_updated(csf::Scope scope, std::uint64_t address, const std::byte* host) = 0;
     /// Wakes the CPU waiters of the 64-bit object at `word`.
     virtual void wake(std::uint32_t& word, std::uint32_t bitset) = 0;
     virtual void progress_changed() = 0;

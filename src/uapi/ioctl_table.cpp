@@ -676,6 +676,7 @@ constexpr Field kDeviceInfoFields[] = {
     FIELD_OUT(belfry_device_info, evict_ns, number),
     FIELD_OUT(belfry_device_info, restores, number),
     FIELD_OUT(belfry_device_info, restore_ns, number),
+    FIELD_OUT(belfry_device_info, missed_reports, number),
 };
 constexpr StructLayout kDeviceInfo = LAYOUT(belfry_device_info, kDeviceInfoFields, kNone);
 

@@ -223,7 +223,7 @@ TEST_F(WithOneSlot, ABlockedGroupGivesItUpToWhoeverWaits) {
     EXPECT_FALSE(waiter.active());
     EXPECT_TRUE(low.active());
     EXPECT_EQ(rig.info().groups_waiting, 0u) << "it wants no slot while its object stands";
-    EXPECT_FALSE(rig.device().next_deadline());
+    EXPECT_GT(rig.device().next_deadline(), rig.host.now + 100'000'000) << "no slices are counted";
 }
 
 TEST_F(WithTwoSlots, AnIdleGroupThatIsKickedForNothingGivesItsOwnUpAllTheSame) {

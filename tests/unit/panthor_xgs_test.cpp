@@ -458,6 +458,129 @@ TEST_F(Xgs, AKernelModeJobsUpdateIsHeard) {
     EXPECT_EQ(memory.u64(kOut), 1u);
 }
 
+// --- which waits an update looks at
+
+TEST_F(Xgs, AnUpdateLooksAtItsOwnObjectAndAtNoOther) {
+    constexpr std::uint64_t kQueues = 60;
+    for (std::uint64_t i = 0; i < kQueues; ++i) ASSERT_EQ(submit(queue(), {wait_gt(at(i * 16), 0)}), 0);
+    UserGroup& group = client.user_group();
+    group.queue(0).run([&](W& w) { w.nop(); });
+    const std::uint64_t before = rig.device().sync_waits().reads();
+    group.queue(0).run([&](W& w) { add_one(w, at(160)); });
+    EXPECT_EQ(rig.device().sync_waits().reads(), before + 1);
+}
+
+TEST_F(Xgs, AnUpdateThroughAnotherVmsMappingIsHeard) {
+    ASSERT_EQ(submit(queue(), {wait_gt(at(kGate), 0), set(at(kOut), 1)}), 0);
+    const std::uint32_t vm = client.create_vm();
+    constexpr std::uint64_t kElsewhere = 0x7000'0000;
+    ASSERT_EQ(bind_one(vm, Client::map_op(memory.handle, kElsewhere, kPage)), 0);
+    UserGroup& group = client.user_group({.vm = vm});
+    group.queue(0).run([&](W& w) { add_one(w, kElsewhere + kGate); });
+    EXPECT_EQ(memory.u64(kOut), 1u);
+}
+
+TEST_F(Xgs, AnUpdateThroughAMappingThatIsGoneButNotYetForgottenIsHeard) {
+    const std::uint32_t vm = client.create_vm();
+    constexpr std::uint64_t kElsewhere = 0x7000'0000;
+    ASSERT_EQ(bind_one(vm, Client::map_op(memory.handle, kElsewhere, kPage)), 0);
+    ASSERT_EQ(submit(queue(), {wait_gt(at(kGate), 0), set(at(kOut), 1)}), 0);
+    // The mapping goes between two instructions of one slice: the second one's translation is still known.
+    std::shared_ptr<TestCall> unbound;
+    UserGroup& group = client.user_group({.vm = vm});
+    group.queue(0).run([](W& w) { w.nop(); });
+    group.queue(0).submit([&](W& w) {
+        add_one(w, kElsewhere + 128);
+        add_one(w, kElsewhere + kGate);
+    });
+    group.queue(0).tell();
+    rig.host.on_interrupt = [&] {
+        if (unbound == nullptr) unbound = client.bind(vm, {Client::unmap_op(kElsewhere, kPage)});
+    };
+    rig.run_until_idle();
+    EXPECT_EQ(unbound->answer(), 0);
+    EXPECT_EQ(memory.u64(kGate), 1u);
+    EXPECT_EQ(memory.u64(kOut), 1u);
+    EXPECT_EQ(rig.info().missed_reports, 0u);
+}
+
+TEST_F(Xgs, MoreUpdatesThanTheFirmwareReportsAtOnceAreAllHeard) {
+    constexpr std::uint64_t kQueues = 100;
+    static_assert(kQueues > gpu::kReportsMax);
+    const Memory objects = client.memory();
+    for (std::uint64_t i = 0; i < kQueues; ++i)
+        ASSERT_EQ(submit(queue(), {wait_gt(objects.va + i * 16, 0), add(at(kOut), 1)}), 0);
+    UserGroup& group = client.user_group();
+    group.queue(0).submit([&](W& w) {
+        for (std::uint64_t i = 0; i < kQueues; ++i) add_one(w, objects.va + i * 16);
+    });
+    EXPECT_EQ(group.queue(0).kick(), 0);
+    rig.run_gpu_until_idle();
+    rig.run_until_idle();
+    EXPECT_EQ(memory.u64(kOut), kQueues);
+}
+
+TEST_F(Xgs, AnUpdateOfHalfAnObjectIsHeard) {
+    ASSERT_EQ(submit(queue(), {wait_gt(at(kGate), 1ULL << 32), set(at(kOut), 1)}), 0);
+    const std::uint32_t halves = queue();
+    ASSERT_EQ(submit(halves, {set(at(kGate), 1, kU32)}), 0);
+    EXPECT_EQ(memory.u64(kOut), 0u);
+    // The 32-bit object there has the other half as its error word: written by whoever inherits an error.
+    base::store(memory.as<std::uint32_t>(kGate + 4), 1, base::kRelaxed);
+    ASSERT_EQ(submit(halves, {add(at(kGate + 4), 1, kU32)}), 0);
+    EXPECT_EQ(memory.u64(kOut), 1u);
+}
+
+/// A firmware that updates the gate, and what of it the driver learns.
+class XgsAndABadFirmware : public Xgs {
+  protected:
+    void update() {
+        ASSERT_EQ(submit(queue(), {wait_gt(at(kGate), 0), set(at(kOut), 1)}), 0);
+        group.queue(0).run([&](W& w) { w.nop(); });
+        group.queue(0).submit([&](W& w) { add_one(w, at(kGate)); });
+        group.queue(0).tell();
+        rig.run_gpu_until_idle();
+        EXPECT_EQ(memory.u64(kGate), 1u);
+    }
+    const SlotBlocks& slot() { return rig.device().firmware().slot(0); }
+    void lose_the_report() { --const_cast<gpu::GroupReports*>(slot().reports)->written; }
+    void lose_the_event() {
+        const_cast<gpu::GroupOutput*>(slot().output)->ack ^= gpu::kGroupSyncUpdate;
+        rig.run_until_idle();
+        EXPECT_EQ(memory.u64(kOut), 0u);
+    }
+
+    UserGroup& group = client.user_group();
+};
+
+TEST_F(XgsAndABadFirmware, AnEventThatNamesNothingHasAllLookedAt) {
+    update();
+    lose_the_report();
+    rig.run_until_idle();
+    EXPECT_EQ(memory.u64(kOut), 1u);
+    EXPECT_EQ(rig.info().missed_reports, 0u);
+}
+
+TEST_F(XgsAndABadFirmware, AnUpdateThatIsNeverToldIsFoundWithinASecondAndCounted) {
+    update();
+    lose_the_report();
+    lose_the_event();
+    rig.advance(1s);
+    rig.run_until_idle();
+    EXPECT_EQ(memory.u64(kOut), 1u);
+    EXPECT_EQ(rig.info().missed_reports, 1u);
+    EXPECT_FALSE(rig.device().next_deadline()) << "nobody waits any more";
+}
+
+TEST_F(XgsAndABadFirmware, AReportOfAnAddressThatMeansNothingIsNobodysHarm) {
+    update();
+    const_cast<gpu::GroupReports*>(slot().reports)->addresses[0] = ~0ULL;
+    rig.run_until_idle();
+    rig.advance(1s);
+    rig.run_until_idle();
+    EXPECT_EQ(memory.u64(kOut), 1u);
+}
+
 TEST_F(Xgs, ASignalReleasesAStreamThatWaitsOnTheGpu) {
     UserGroup& group = client.user_group();
     group.queue(0).run([&](W& w) {

@@ -390,8 +390,10 @@ struct belfry_device_info {
     uint64_t evict_ns;       /* out: how long that took, in total */
     uint64_t restores;       /* out: BOs that came back from it */
     uint64_t restore_ns;     /* out */
+    uint64_t
+        missed_reports; /* out: waits for values that had ended before the driver was told; should be 0 */
 };
-BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 120);
+BELFRY_UAPI_ASSERT_SIZE(belfry_device_info, 128);
 
 enum drm_panthor_vm_state { DRM_PANTHOR_VM_STATE_USABLE = 0, DRM_PANTHOR_VM_STATE_UNUSABLE = 1 };
 

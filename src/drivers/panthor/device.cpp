@@ -45,8 +45,8 @@ Device::Device(const gpu::Board& board, drm::ExportHost& exports, const drm::Mem
       mmu_(board.mmio),
       mcu_memory_(mmu_),
       scheduler_(firmware_, mmu_, board.mmio, timers_, residency_),
-      sync_waits_({.listen = [this](bool on) { scheduler_.listen_for_sync_updates(on); },
-                   .wake = [this](drm::Work& work) { wake(work); }}) {}
+      sync_waits_(timers_, {.listen = [this](bool on) { scheduler_.listen_for_sync_updates(on); },
+                            .wake = [this](drm::Work& work) { wake(work); }}) {}
 
 Device::~Device() {
     scheduler_.gpu_gone();
@@ -94,14 +94,7 @@ void Device::tick() {
 
 void Device::wake(drm::Work& work) { core_.work.wake(work); }
 
-void Device::sync_objects_changed() {
-    board_.mmio.write(gpu::doorbell_reg(0), 1);
-    wake(recheck_);
-}
-
-void Device::mappings_changed() {
-    if (!sync_waits_.empty()) wake(recheck_);
-}
+void Device::wake_waiting_streams() { board_.mmio.write(gpu::doorbell_reg(0), 1); }
 
 /// Here, and not where it was noticed: eviction and scheduling start from a state in which all is settled.
 void Device::memory_changed() {
@@ -157,7 +150,7 @@ void Device::slot_events(unsigned index) {
                 base::kRelease);
     base::full_fence();
 
-    if ((events & gpu::kGroupSyncUpdate) != 0) sync_waits_.recheck();
+    if ((events & gpu::kGroupSyncUpdate) != 0) sync_updates(index);
     // Events of a slot without a group are those of a group that has left it (B11): drained and forgotten.
     if (Group* const group = scheduler_.on_slot(index)) {
         const auto alive = group->shared_from_this();
@@ -169,6 +162,18 @@ void Device::slot_events(unsigned index) {
         if ((events & gpu::kGroupIdle) != 0) scheduler_.became_idle(index);
     }
     scheduler_.acknowledged(index, static_cast<gpu::GroupRequest>(ack & gpu::kGroupStateMask));
+}
+
+/// The group on slot `index` has updated sync objects.
+void Device::sync_updates(unsigned index) {
+    if (sync_waits_.empty()) return;
+    const Group* const group = scheduler_.on_slot(index);
+    const bool named = firmware_.take_reports(index, [&](std::uint64_t address) {
+        if (group != nullptr) sync_waits_.reported(*group->options().vm, address);
+    });
+    // Reports were lost, or the firmware did not see that it was to write one; or nobody knows any more in
+    // which address space they were.
+    if (!named || group == nullptr) sync_waits_.recheck();
 }
 
 void Device::stream_events(Group& group, unsigned slot, unsigned stream) {
@@ -308,7 +313,8 @@ uapi::belfry_device_info Device::device_info() const {
             .evictions = residency_.evictions(),
             .evict_ns = residency_.evict_ns(),
             .restores = residency_.restores(),
-            .restore_ns = residency_.restore_ns()};
+            .restore_ns = residency_.restore_ns(),
+            .missed_reports = sync_waits_.missed()};
 }
 
 void Device::check_invariants() const {

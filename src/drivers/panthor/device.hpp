@@ -66,11 +66,9 @@ class Device {
     /// Looks at one of them. True if it had entries.
     bool poll();
 
-    /// Sync objects were written by somebody who is not the GPU: whoever waits for one, there or in the
-    /// driver, looks again (facts/firmware-and-scheduling.md 7, B9).
-    void sync_objects_changed();
-    /// Addresses of sync objects may mean other memory now (F8).
-    void mappings_changed();
+    /// Sync objects were written by somebody who is not the GPU: its streams that wait for one look again
+    /// (facts/firmware-and-scheduling.md 7, B9).
+    void wake_waiting_streams();
 
     [[nodiscard]] gpu::Mmio& mmio() { return board_.mmio; }
     [[nodiscard]] gpu::WakeLines& wake_lines() { return board_.wake_lines; }
@@ -119,6 +117,7 @@ class Device {
     void job_interrupt(std::uint32_t bits);
     void mmu_interrupt(std::uint32_t bits);
     void memory_changed();
+    void sync_updates(unsigned index);
     void stream_events(Group& group, unsigned slot, unsigned stream);
     void address_space_faulted(unsigned number);
 
@@ -135,12 +134,6 @@ class Device {
     McuMemory mcu_memory_;
     Scheduler scheduler_;
     SyncWaits sync_waits_;
-    /// By Work: whoever changes memory or mappings may be on the list of waits itself.
-    struct Recheck final : drm::Work {
-        explicit Recheck(SyncWaits& waits) : waits_(waits) {}
-        void advance() override { waits_.recheck(); }
-        SyncWaits& waits_;
-    } recheck_{sync_waits_};
     /// Buffers have come or gone, or may go now.
     struct MemoryChanged final : drm::Work {
         explicit MemoryChanged(Device& in) : device(in) {}

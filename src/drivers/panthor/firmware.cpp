@@ -42,8 +42,11 @@ base::Result<void> FirmwareInterface::init() {
         if (group == nullptr || group->stream_num == 0 || group->stream_num > kStreamsMax)
             return std::unexpected(Errno::no_device);
         SlotBlocks slot{.input = at<gpu::GroupInput>(group->input_va),
-                        .output = at<gpu::GroupOutput>(group->output_va)};
-        if (slot.input == nullptr || slot.output == nullptr) return std::unexpected(Errno::no_device);
+                        .output = at<gpu::GroupOutput>(group->output_va),
+                        .streams = {},
+                        .reports = at<gpu::GroupReports>(group->reports_va)};
+        if (slot.input == nullptr || slot.output == nullptr || slot.reports == nullptr)
+            return std::unexpected(Errno::no_device);
         for (unsigned j = 0; j < group->stream_num; ++j) {
             const auto* const stream = at<gpu::StreamControl>(group_va + gpu::kStreamControlOffset +
                                                               std::uint64_t{j} * group->stream_stride);
@@ -61,6 +64,7 @@ base::Result<void> FirmwareInterface::init() {
         suspend_bytes_ = group->suspend_size;
         slots_.push_back(std::move(slot));
     }
+    taken_reports_.resize(slots_.size());
     return {};
 }
 

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "base/atomic.hpp"
 #include "base/result.hpp"
 #include "gpu/board.hpp"
 #include "gpu/firmware_interface.hpp"
@@ -24,6 +26,7 @@ struct SlotBlocks {
     gpu::GroupInput* input;
     const gpu::GroupOutput* output;
     std::vector<StreamBlocks> streams;
+    const gpu::GroupReports* reports;
 };
 
 class FirmwareInterface {
@@ -51,6 +54,26 @@ class FirmwareInterface {
     /// Has the firmware look at group slot `index`.
     void ring(unsigned index);
 
+    /// Calls `visit(address)` for each sync object that the slot's group has reported since. False: there was
+    /// none, or more than the firmware keeps.
+    template <typename Visit>
+    bool take_reports(unsigned index, Visit visit) {
+        const gpu::GroupReports& reports = *slots_[index].reports;
+        // Acquire: the addresses before it. Nothing is given back to the firmware, which overwrites the
+        // oldest: so it is looked once more whether any was, while they were read.
+        const std::uint32_t written = base::load(reports.written, base::kAcquire);
+        const std::uint32_t first = std::exchange(taken_reports_[index], written);
+        if (written == first || written - first > gpu::kReportsMax) return false;
+        for (std::uint32_t i = first; i != written; ++i)
+            visit(base::load(reports.addresses[i % gpu::kReportsMax], base::kRelaxed));
+        base::full_fence();
+        return base::load(reports.written, base::kRelaxed) - first <= gpu::kReportsMax;
+    }
+    /// What was reported until now is nobody's concern.
+    void discard_reports(unsigned index) {
+        taken_reports_[index] = base::load(slots_[index].reports->written, base::kAcquire);
+    }
+
   private:
     template <typename T>
     [[nodiscard]] T* at(std::uint64_t mcu_address) const;
@@ -59,6 +82,7 @@ class FirmwareInterface {
     gpu::GlobalInput* global_input_ = nullptr;
     const gpu::GlobalOutput* global_output_ = nullptr;
     std::vector<SlotBlocks> slots_;
+    std::vector<std::uint32_t> taken_reports_;
     unsigned streams_ = 0;
     std::uint32_t stream_features_ = 0;
     std::uint32_t suspend_bytes_ = 0;

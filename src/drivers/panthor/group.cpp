@@ -254,8 +254,9 @@ void Group::end_owned_sync_objects() {
         base::update_sync_object(
             *reinterpret_cast<uapi::belfry_sync_object64*>(object), false, ~0ULL, BELFRY_SYNC_OBJECT_ENDED,
             [](std::uint32_t& word, std::uint32_t bits) { base::futex_wake(word, bits); });
+        device_.sync_waits().updated(object);
     }
-    if (any) device_.sync_objects_changed();
+    if (any) device_.wake_waiting_streams();
 }
 
 void Group::check_invariants() const {

@@ -247,8 +247,8 @@ void Queue::fail_all(Errno error) {
     // Streams of other groups that wait for this queue go on, and see why.
     base::store(sync_object().error, ~0U, base::kRelaxed);
     base::store(sync_object().value, last_seqno_, base::kRelease);
-    device_.mmio().write(gpu::doorbell_reg(0), 1);  // which has waiting streams look again
-    device_.sync_waits().recheck();
+    device_.wake_waiting_streams();
+    device_.sync_waits().updated(sync_->data());
 }
 
 }  // namespace belfry::panthor

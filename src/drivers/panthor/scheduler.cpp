@@ -282,6 +282,7 @@ void Scheduler::program(Group& group, unsigned index, unsigned address_space) {
     const GroupOptions& options = group.options();
     gpu::GroupInput& input = *slot.input;
     FirmwareInterface::take_events(input.req, slot.output->ack, gpu::kGroupEvents);
+    firmware_.discard_reports(index);
     base::store(input.allow_compute, options.compute_core_mask, kRelaxed);
     base::store(input.allow_fragment, options.fragment_core_mask, kRelaxed);
     base::store(input.allow_other, static_cast<std::uint32_t>(options.tiler_core_mask), kRelaxed);
@@ -312,7 +313,9 @@ void Scheduler::set_interrupts(unsigned index) {
 void Scheduler::listen_for_sync_updates(bool on) {
     listening_ = on;
     for (unsigned i = 0; i < slots_.size(); ++i) {
-        if (slots_[i].group == nullptr || slots_[i].group->reports_sync_updates()) continue;
+        if (slots_[i].group == nullptr) continue;
+        if (on) firmware_.discard_reports(i);
+        if (slots_[i].group->reports_sync_updates()) continue;
         set_interrupts(i);
         // An update that nobody heard still stands, and would keep the next one from being reported.
         const SlotBlocks& blocks = firmware_.slot(i);

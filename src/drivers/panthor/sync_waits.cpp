@@ -6,6 +6,11 @@
 #include "drivers/panthor/vm.hpp"
 
 namespace belfry::panthor {
+namespace {
+
+constexpr std::uint64_t kMissedNs = 1'000'000'000;
+
+}  // namespace
 
 const drm::VaMapping* find_sync_mapping(const Vm& vm, std::uint64_t address, bool wide, SyncAccess access) {
     const std::uint64_t bytes =
@@ -25,6 +30,10 @@ std::byte* find_sync_object(const Vm& vm, std::uint64_t address, bool wide, Sync
     return mapping->buffer->data() + mapping->buffer_offset + (address - mapping->range.va);
 }
 
+SyncWait::~SyncWait() {
+    if (waiting()) condition_.vm->sync_waits().all_.remove(*this);
+}
+
 SyncWait::State SyncWait::look() const {
     const drm::VaMapping* const mapping =
         find_sync_mapping(*condition_.vm, condition_.address, condition_.wide);
@@ -39,30 +48,96 @@ SyncWait::State SyncWait::look() const {
     return csf::sync_satisfied(condition_.until, value, condition_.value) ? State::satisfied : State::waiting;
 }
 
+void VmSyncWaits::mappings_changed() {
+    if (!empty()) all_.hooks_.wake(*this);
+}
+
+void VmSyncWaits::advance() {
+    for (auto at = waits_.begin(); at != waits_.end();) all_.locate(*at++);
+    all_.recheck();
+}
+
+SyncWaits::SyncWaits(drm::Timers& timers, Hooks hooks)
+    : timers_(timers), hooks_(std::move(hooks)), missed_timer_(timers, [this] { look_again(); }) {}
+
 void SyncWaits::add(SyncWait& wait) {
-    waits_.push_back(wait);
+    if (!locate(wait)) return;
+    wait.condition_.vm->sync_waits().waits_.push_back(wait);
     if (!listening_) {
         listening_ = true;
         hooks_.listen(true);
+        missed_timer_.arm(timers_.now() + kMissedNs);
     }
     // Listening before the look: an update in between is found, or reported
     // (facts/firmware-and-scheduling.md 7, F1 and B8). Pairs with the fence of the GPU's update.
     base::full_fence();
-    settle(wait);
+    if (wait.look() == SyncWait::State::satisfied) end(wait);
+}
+
+bool SyncWaits::locate(SyncWait& wait) {
+    const SyncCondition& condition = wait.condition_;
+    const drm::VaMapping* const mapping = find_sync_mapping(*condition.vm, condition.address, condition.wide);
+    if (mapping == nullptr) {
+        end(wait);
+        return false;
+    }
+    using Until = drm::ValueWait::Until;
+    const bool greater = condition.until == csf::Condition::gt;
+    const bool most = condition.until == csf::Condition::le;
+    waits_.add(wait, mapping->buffer, mapping->buffer_offset + (condition.address - mapping->range.va),
+               condition.wide,
+               most                                  ? Until::at_most
+               : greater && condition.value == ~0ULL ? Until::never
+                                                     : Until::at_least,
+               condition.value + (greater ? 1 : 0));
+    return true;
+}
+
+void SyncWaits::remove(SyncWait& wait) {
+    drm::ValueWaits::remove(wait);
+    wait.SyncWaitHook::unlink();
+    if (empty()) hooks_.wake(disarm_);
+}
+
+void SyncWaits::end(SyncWait& wait) {
+    remove(wait);
+    hooks_.wake(wait.waiter_);
+}
+
+void SyncWaits::updated(const std::byte* object) {
+    if (empty()) return;
+    // Objects of the two sizes may overlap, and the driver's waits need not be aligned as the GPU's are.
+    const auto at = reinterpret_cast<std::uintptr_t>(object);
+    waits_.look(at & ~std::uintptr_t{7}, at + sizeof(uapi::belfry_sync_object64) - 1,
+                [this](drm::ValueWait& wait) { end(static_cast<SyncWait&>(wait)); });
+}
+
+void SyncWaits::reported(const Vm& vm, std::uint64_t address) {
+    // It was bound to something else meanwhile: the flush has all looked at (Vm::Flush).
+    const drm::VaMapping* const mapping = vm.space().find(address);
+    if (mapping != nullptr)
+        updated(mapping->buffer->data() + mapping->buffer_offset + (address - mapping->range.va));
 }
 
 void SyncWaits::advance() {
     base::full_fence();
-    for (auto wait = waits_.begin(); wait != waits_.end();) settle(*wait++);
-    if (!waits_.empty() || !listening_) return;
-    listening_ = false;
-    hooks_.listen(false);
+    waits_.look_at_all([this](drm::ValueWait& wait) { end(static_cast<SyncWait&>(wait)); });
 }
 
-void SyncWaits::settle(SyncWait& wait) {
-    if (wait.look() == SyncWait::State::waiting) return;
-    wait.unlink();
-    hooks_.wake(wait.waiter_);
+void SyncWaits::look_again() {
+    base::full_fence();
+    waits_.look_at_all([this](drm::ValueWait& wait) {
+        ++missed_;
+        end(static_cast<SyncWait&>(wait));
+    });
+    missed_timer_.arm(timers_.now() + kMissedNs);
+}
+
+void SyncWaits::Disarm::advance() {
+    if (!waits.empty() || !waits.listening_) return;
+    waits.listening_ = false;
+    waits.hooks_.listen(false);
+    waits.missed_timer_.cancel();
 }
 
 }  // namespace belfry::panthor

@@ -33,7 +33,8 @@ Vm::Vm(Device& device, std::uint64_t user_va_bytes)
       kernel_free_{{user_va_bytes, kFullBytes - user_va_bytes}},
       space_({.va = 0, .bytes = kFullBytes}),
       memory_(device.residency()),
-      binds_(device, *this) {}
+      binds_(device, *this),
+      sync_waits_(device.sync_waits()) {}
 
 // No flush: without a group on a slot the GPU has no translation of this VM that it could use.
 Vm::~Vm() { *alive_ = false; }
@@ -54,11 +55,7 @@ Result<Vm::Reserve> Vm::reserve(const BindOp& op) {
 Result<void> Vm::execute(BindOp op, Reserve reserve) {
     if (op.kind == BindOp::Kind::map && unusable) return std::unexpected(Errno::invalid);
     if (op.bytes == 0) return {};
-    const auto bound =
-        op.kind == BindOp::Kind::unmap ? unmap(op.va, op.bytes, reserve) : map(std::move(op), reserve);
-    // Another object, or none, may lie where somebody waits (facts/firmware-and-scheduling.md 7, F8).
-    device_.sync_waits().recheck();
-    return bound;
+    return op.kind == BindOp::Kind::unmap ? unmap(op.va, op.bytes, reserve) : map(std::move(op), reserve);
 }
 
 Result<void> Vm::map(BindOp op, Reserve& reserve) {
@@ -79,7 +76,7 @@ Result<void> Vm::unmap(std::uint64_t va, std::uint64_t bytes, Reserve& reserve) 
 }
 
 void Vm::apply(const drm::VaStep& step, Reserve& reserve) {
-    device_.mappings_changed();
+    sync_waits_.mappings_changed();
     const drm::VaMapping& mapping = step.mapping;
     if (step.kind == drm::VaStep::Kind::unmap) {
         tables_.unmap(mapping.range.va, mapping.range.bytes);
@@ -87,7 +84,7 @@ void Vm::apply(const drm::VaStep& step, Reserve& reserve) {
     }
     memory_.attach(*mapping.buffer, mapping.range.bytes, reserve.use);
     // What somebody waits for may lie in it: that can be looked at once it is in memory.
-    if (!device_.sync_waits().empty()) device_.residency().restore(*mapping.buffer);
+    if (!sync_waits_.empty()) device_.residency().restore(*mapping.buffer);
     tables_.map(mapping.range.va, mapping.buffer->data() + mapping.buffer_offset, mapping.range.bytes,
                 {.read_only = (mapping.flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_READONLY) != 0,
                  .no_exec = (mapping.flags & uapi::DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC) != 0},
@@ -148,6 +145,9 @@ void Vm::Flush::done() {
     if (taken_ && *alive_) {
         if (--vm_.flushes_ == 0) vm_.tables_.release_retired();
         for (const drm::VaMapping& piece : removed_) vm_.memory_.detach(*piece.buffer, piece.range.bytes);
+        // The GPU may have updated objects in what was unmapped, and reported an address that means nothing
+        // any more, or something else.
+        if (!removed_.empty()) vm_.device_.sync_waits().recheck();
         for (KernelPiece& piece : freed_) vm_.free_kernel_va(std::move(piece));
     }
     then_();

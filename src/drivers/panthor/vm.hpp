@@ -15,6 +15,7 @@
 #include "drivers/panthor/bind_queue.hpp"
 #include "drivers/panthor/mmu.hpp"
 #include "drivers/panthor/page_table.hpp"
+#include "drivers/panthor/sync_waits.hpp"
 #include "drivers/panthor/tiler_heap.hpp"
 #include "drm/buffer.hpp"
 #include "drm/residency.hpp"
@@ -77,6 +78,7 @@ class Vm : public std::enable_shared_from_this<Vm> {
     [[nodiscard]] PageTable& tables() { return tables_; }
     [[nodiscard]] const drm::VaSpace& space() const { return space_; }
     [[nodiscard]] BindQueue& binds() { return binds_; }
+    [[nodiscard]] VmSyncWaits& sync_waits() { return sync_waits_; }
     /// Its memory as a whole. On the hardware while a group is on a slot.
     [[nodiscard]] drm::LongRunningContext& memory() { return memory_; }
 
@@ -123,6 +125,7 @@ class Vm : public std::enable_shared_from_this<Vm> {
     drm::LongRunningContext memory_;  // goes before what keeps its buffers alive
     std::unique_ptr<TilerHeaps> tiler_heaps_;
     BindQueue binds_;
+    VmSyncWaits sync_waits_;
 };
 
 /// Keeps what was unmapped until the GPU can no longer touch it: longer than the Vm lives, if it must.

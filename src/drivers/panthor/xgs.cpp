@@ -82,7 +82,8 @@ Result<void> File::xgs_queue_submit(drm::Call& call) {
 
 Result<void> File::sync_update(drm::Call& call) {
     if (call.args<drm_panthor_sync_update>().pad != 0) return kInvalid;
-    device_.sync_objects_changed();
+    device_.wake_waiting_streams();
+    device_.sync_waits().recheck();
     return {};
 }
 

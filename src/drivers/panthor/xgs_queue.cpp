@@ -101,7 +101,7 @@ void XgsQueue::advance() {
     }
     if (progress == Progress::slice_over) next_slice_.arm(device_.timers().now());
     if (!std::exchange(signalled_, false)) return;
-    device_.sync_objects_changed();
+    device_.wake_waiting_streams();
     if (updates_) base::ring_foreign_eventfd(updates_.get());
 }
 
@@ -198,6 +198,7 @@ void XgsQueue::do_signal(XgsJob& job, const drm_panthor_xgs_op& op) {
         base::update_sync_object(*reinterpret_cast<belfry_sync_object32*>(object), add, op.value, error_,
                                  wake);
     signalled_ = true;
+    device_.sync_waits().updated(object);
 }
 
 /// The first failure counts.
