@@ -49,6 +49,7 @@ struct Features {
     bool silence = false;       // the firmware hears nothing for a while, or answers late, or not in time
     bool rings = false;         // programs have submit rings
     bool hostile = false;       // ... with entries and counters that are out of all rules
+    bool shared = false;        // programs wait for each other's fences
 
     explicit Features(Draw& draw)
         : two_queues(draw.one_in(3)),
@@ -66,8 +67,9 @@ struct Features {
           odd_kicks(draw.one_in(3)),
           memory(draw.one_in(8)),
           silence(draw.one_in(6)),
-          rings(draw.one_in(4)),
-          hostile(draw.one_in(3)) {
+          rings(draw.one_in(5)),
+          hostile(draw.one_in(3)),
+          shared(draw.one_in(6)) {
         two_vms |= memory;
     }
 };

@@ -41,7 +41,8 @@ constexpr std::uint64_t kUnmapped = 0x5000'0000;
 
 // --- what it has
 
-SimProgram::SimProgram(World& world) : world_(world), client_(&world.rig.open({.may_nice = true})) {
+SimProgram::SimProgram(World& world)
+    : world_(world), client_(&world.rig.open({.may_nice = true})), number_(++world.programs) {
     page_ = client_->memory();
     page_.as<belfry_sync_object32>(kCpuDown).value = kCpuDownFrom;
     page_in_driver_ = reinterpret_cast<std::uint64_t>(client_->find_buffer(page_.handle)->data());
@@ -63,6 +64,11 @@ SimProgram::SimProgram(World& world) : world_(world), client_(&world.rig.open({.
         for (unsigned i = 1 + world_.draw.below(2); i > 0; --i) open_xgs();
     if (world_.features.rings)
         for (unsigned i = 1 + world_.draw.below(2); i > 0; --i) rings_.emplace_back(world_, *client_);
+}
+
+void SimProgram::close() {
+    for (SharedTimeline& timeline : world_.timelines) timeline.orphaned |= timeline.owner == number_;
+    world_.rig.close(*client_);
 }
 
 SimProgram::Group& SimProgram::open_group() {
@@ -145,6 +151,7 @@ void SimProgram::begin() {
     Draw& draw = world_.draw;
     began_ = now();
     for (SimRing& ring : rings_) ring.begin();
+    for (Import& import : imports_) import.over = 0;
     for (Lane* const lane : active_) {
         for (const Promise& promise : lane->kept) {
             drm_syncobj_destroy destroy{.handle = promise.syncobj};
@@ -214,7 +221,10 @@ void SimProgram::act() {
         case 8:
             if (features.group_deaths && draw.one_in(6)) destroy_something();
             break;
-        case 9:  notice_deaths(); break;
+        case 9: notice_deaths(); break;
+        case 10:
+            if (features.shared) share();
+            break;
         default: submit(lane); break;
     }
 }
@@ -293,21 +303,56 @@ void SimProgram::submit(Lane& lane) {
 }
 
 /// Perhaps a fence that is older than what waits for it. One of an XGS queue may come late.
-std::optional<SimRing::Fence> SimProgram::some_fence() const {
+std::optional<SomeFence> SimProgram::some_fence() const {
+    Draw& draw = world_.draw;
+    if (!imports_.empty() && draw.one_in(2)) {
+        const Import& import = draw.of(imports_);
+        if (import.of->points.empty()) return std::nullopt;
+        return SomeFence{
+            .syncobj = import.syncobj, .point = draw.of(import.of->points), .slow = import.of->slow};
+    }
     if (active_.empty()) return std::nullopt;
-    const Lane& lane = *world_.draw.of(active_);
+    const Lane& lane = *draw.of(active_);
     if (lane.kept.empty() && lane.pending.empty()) return std::nullopt;
-    const std::size_t which = world_.draw.below(lane.kept.size() + lane.pending.size());
+    const std::size_t which = draw.below(lane.kept.size() + lane.pending.size());
     const Promise& promise =
         which < lane.kept.size() ? lane.kept[which] : lane.pending[which - lane.kept.size()];
-    return SimRing::Fence{.syncobj = promise.syncobj, .slow = lane.slow};
+    return SomeFence{.syncobj = promise.syncobj, .slow = lane.slow};
 }
 
 void SimProgram::wait_for_some_fence(Lane& lane, std::vector<drm_panthor_sync_op>& syncs) {
     const auto fence = some_fence();
-    if (!fence || !client_->has_fence(fence->syncobj)) return;
-    syncs.push_back(wait_op(fence->syncobj));
+    if (!fence || !client_->has_fence(fence->syncobj, fence->point)) return;
+    syncs.push_back(wait_op(fence->syncobj, fence->point));
     if (fence->slow) taint(lane);
+}
+
+/// Gives others a timeline of a lane's fences, or takes one of theirs.
+void SimProgram::share() {
+    Lane& lane = *world_.draw.of(active_);
+    if (lane.group != nullptr && lane.group->kernel != nullptr && lane.shared == nullptr && !lane.released) {
+        world_.draw.say("shares lane", lane.index);
+        lane.timeline = client_->syncobj();
+        const auto call = client_->start(DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD,
+                                         drm_syncobj_handle{.handle = lane.timeline, .fd = -1});
+        EXPECT_EQ(call->answer(), 0);
+        lane.shared = &world_.timelines.emplace_back(number_, *call->given_fds().front().duplicate());
+        return;
+    }
+    for (SharedTimeline& timeline : world_.timelines) {
+        if (timeline.owner == number_ || !timeline.fd ||
+            std::ranges::find(imports_, &timeline, &Import::of) != imports_.end())
+            continue;
+        world_.draw.say("imports a timeline of program", timeline.owner);
+        std::vector<base::Fd> fds;
+        fds.push_back(*timeline.fd.duplicate());
+        drm_syncobj_handle args{.fd = 0};
+        EXPECT_EQ(client_->ioctl(DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, args, std::move(fds)), 0);
+        imports_.push_back({.of = &timeline, .syncobj = args.handle});
+        // Whoever has imported it needs no descriptor any more.
+        if (world_.draw.one_in(2)) timeline.close(world_.rig);
+        return;
+    }
 }
 
 void SimProgram::submit_kernel(Lane& lane) {
@@ -324,12 +369,14 @@ void SimProgram::submit_kernel(Lane& lane) {
     if (words.by_alias && alias_.slow) taint(lane);
     const Promise promise{.syncobj = client_->syncobj(), .made = now(), .job = lane.jobs};
     job.syncs.push_back(signal_op(promise.syncobj));
+    if (lane.shared != nullptr) job.syncs.push_back(signal_op(lane.timeline, promise.job));
     // Whatever was said about a job that is refused says no more than that its group may be dead.
     if (lane.group->kernel->submit({job}) != 0) {
         EXPECT_TRUE(may_be_dead(*lane.group)) << "lane " << lane.index;
         --lane.jobs;
         return;
     }
+    if (lane.shared != nullptr) lane.shared->points.push_back(promise.job);
     if (words.by_alias) alias_.users.emplace_back(&lane, promise.syncobj);
     lane.pending.push_back(promise);
 }
@@ -564,6 +611,7 @@ void SimProgram::kick_oddly() {
 void SimProgram::watch() {
     for (Lane* const lane : active_) watch_lane(*lane);
     for (SimRing& ring : rings_) ring.watch();
+    for (Import& import : imports_) watch_import(import);
     std::erase_if(fence_waits_, [&](const FenceWait& wait) {
         if (!wait.call->answered()) return false;
         const auto signalled = [&](std::uint32_t syncobj) { return client_->fence_status(syncobj) != 0; };
@@ -576,6 +624,15 @@ void SimProgram::watch() {
     });
 }
 
+/// The fences of others signal in order, too.
+void SimProgram::watch_import(Import& import) {
+    const auto& points = import.of->points;
+    const auto status = [&](std::uint64_t point) { return client_->fence_status(import.syncobj, point); };
+    while (import.over < points.size() && status(points[import.over]) != 0) ++import.over;
+    for (std::size_t i = import.over; i < points.size(); ++i)
+        EXPECT_EQ(status(points[i]), 0) << "of program " << import.of->owner;
+}
+
 /// Values rise, fences signal in order, and what they say is so.
 void SimProgram::watch_lane(Lane& lane) {
     const std::uint64_t value = base::load(sync(lane).value, base::kAcquire);
@@ -584,6 +641,7 @@ void SimProgram::watch_lane(Lane& lane) {
         EXPECT_LE(value, lane.jobs) << "lane " << lane.index;
     }
     lane.seen = value;
+    if (lane.shared != nullptr) lane.shared->slow |= lane.slow;
     while (!lane.pending.empty()) {
         const Promise& promise = lane.pending.front();
         const int status = this->status(promise);
@@ -629,13 +687,18 @@ bool SimProgram::is_done(const Lane& lane) const {
 }
 
 bool SimProgram::done() const {
-    return std::ranges::all_of(rings_, &SimRing::done) &&
+    // What a program that has died was to do has ended.
+    const auto ended = [](const Import& import) {
+        return !import.of->orphaned || import.over == import.of->points.size();
+    };
+    return std::ranges::all_of(imports_, ended) && std::ranges::all_of(rings_, &SimRing::done) &&
            std::ranges::all_of(active_, [&](const Lane* lane) { return lane->slow || is_done(*lane); });
 }
 
 bool SimProgram::settled() const {
     const auto for_ever = [](const FenceWait& wait) { return wait.deadline == kForEver; };
-    return std::ranges::all_of(rings_, &SimRing::settled) &&
+    const auto over = [](const Import& import) { return import.over == import.of->points.size(); };
+    return std::ranges::all_of(rings_, &SimRing::settled) && std::ranges::all_of(imports_, over) &&
            std::ranges::all_of(active_, [&](const Lane* lane) { return is_done(*lane); }) &&
            std::ranges::none_of(fence_waits_, for_ever) &&
            std::ranges::all_of(binds_, [&](const Promise& promise) { return status(promise) != 0; });

@@ -35,7 +35,7 @@ class SimProgram {
   public:
     explicit SimProgram(World& world);
     /// What it has on the GPU ends with its file.
-    void close() { world_.rig.close(*client_); }
+    void close();
 
     /// A new schedule begins: all that was done is forgotten, and what has died is made anew.
     void begin();
@@ -85,8 +85,10 @@ class SimProgram {
         bool released = false;
         Telling telling = Telling::nothing;
         bool waits_for_cpu = false;
-        unsigned elsewhere = 0;       // which jobs' results are in second_
-        std::uint64_t seen = 0;       // its value
+        unsigned elsewhere = 0;            // which jobs' results are in second_
+        std::uint64_t seen = 0;            // its value
+        SharedTimeline* shared = nullptr;  // also signalled
+        std::uint32_t timeline = 0;
         std::deque<Promise> pending;  // in order
         std::vector<Promise> kept;    // in order too
     };
@@ -123,6 +125,12 @@ class SimProgram {
         std::uint32_t ready = 0;
         std::vector<std::pair<const Lane*, std::uint32_t>> users;  // their fences
     };
+    /// Another program's timeline.
+    struct Import {
+        SharedTimeline* of;
+        std::uint32_t syncobj;
+        std::size_t over = 0;  // so many of its points
+    };
     struct Words {
         panthor::Program write;
         bool by_alias = false;
@@ -141,8 +149,9 @@ class SimProgram {
     }
     void taint(Lane& lane);
     Words words_of(Lane& lane);
-    [[nodiscard]] std::optional<SimRing::Fence> some_fence() const;
+    [[nodiscard]] std::optional<SomeFence> some_fence() const;
     void wait_for_some_fence(Lane& lane, std::vector<drm_panthor_sync_op>& syncs);
+    void share();
     void submit(Lane& lane);
     void submit_kernel(Lane& lane);
     void submit_xgs(Lane& lane);
@@ -157,12 +166,14 @@ class SimProgram {
     void destroy_something();
     void kick_oddly();
     void watch_lane(Lane& lane);
+    void watch_import(Import& import);
     [[nodiscard]] bool is_done(const Lane& lane) const;
     void expect_legitimate(Lane& lane, const Promise& promise, int status);
     void verify_group(Group& group);
 
     World& world_;
     Client* client_;
+    unsigned number_;
     std::vector<std::uint32_t> vms_;
     Memory page_;
     Memory streams_;
@@ -177,6 +188,7 @@ class SimProgram {
     std::vector<Promise> binds_;
     Alias alias_;
     std::deque<SimRing> rings_;
+    std::vector<Import> imports_;
     bool errors_ = false;          // some may have happened: groups may be dead, and waits may inherit them
     std::uint64_t began_ = now();  // the schedule
     std::uint64_t cpu_value_ = 0;

@@ -26,6 +26,9 @@ constexpr std::uint64_t kUnmapped = 0x5000'0000;
 /// In the arena, for each place: points, then operations.
 constexpr std::uint32_t kArenaBytes = 256;
 constexpr std::uint32_t kOpsOffset = 64;
+/// Behind them, points of an entry that costs its ring half a turn.
+constexpr std::uint32_t kWideOffset = kEntriesMax * kArenaBytes;
+constexpr std::uint16_t kWideSyncs = 1024;
 
 template <typename Payload>
 belfry_submit_entry entry_of(int opcode, const Payload& payload) {
@@ -57,9 +60,13 @@ SimRing::SimRing(World& world, Client& client) : world_(world), client_(client),
 void SimRing::open_ring() {
     Draw& draw = world_.draw;
     const std::uint32_t entries = 4U << draw.below(5);
-    ring_.emplace(client_.file(), drm::RingSetup{.sq_entries = entries,
-                                                 .cq_entries = draw.one_in(2) ? entries : 0,
-                                                 .arena_bytes = kEntriesMax * kArenaBytes});
+    ring_.emplace(
+        client_.file(),
+        drm::RingSetup{.sq_entries = entries,
+                       .cq_entries = draw.one_in(2) ? entries : 0,
+                       .arena_bytes = kWideOffset + kWideSyncs * std::uint32_t{sizeof(belfry_submit_sync)}});
+    ring_->put(kWideOffset,
+               std::vector<belfry_submit_sync>(kWideSyncs, {.flags = 0, .handle = gate_, .point = 1}));
     reaps_ = !draw.one_in(5);
     floods_ = reaps_ && draw.one_in(4);
     destroyed_ = wild_tail_ = wild_head_ = link_open_ = chain_broken_ = false;
@@ -131,7 +138,7 @@ void SimRing::begin() {
 
 // --- what it does
 
-void SimRing::act(std::optional<Fence> fence) {
+void SimRing::act(std::optional<SomeFence> fence) {
     Draw& draw = world_.draw;
     switch (draw.below(12)) {
         case 0:
@@ -162,7 +169,7 @@ void SimRing::act(std::optional<Fence> fence) {
     }
 }
 
-void SimRing::write(std::optional<Fence> fence) {
+void SimRing::write(std::optional<SomeFence> fence) {
     Draw& draw = world_.draw;
     if (destroyed_ || wild_tail_ || telling_ == Telling::look) return;
     const std::uint32_t before = ring_->tail();
@@ -185,7 +192,7 @@ void SimRing::write(std::optional<Fence> fence) {
     if (ring_->tail() != before) telling_ = Telling::publish;
 }
 
-void SimRing::write_any(std::optional<Fence> fence, std::uint8_t flags) {
+void SimRing::write_any(std::optional<SomeFence> fence, std::uint8_t flags) {
     constexpr auto kOfDriver = std::uint8_t{BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE};
     constexpr auto kQuiet = std::uint8_t{BELFRY_SUBMIT_NO_SUCCESS_COMPLETION};
     switch (world_.draw.below(10)) {
@@ -226,7 +233,7 @@ SimRing::Entry& SimRing::add(Kind kind, belfry_submit_entry entry, std::uint8_t 
 
     entry.user_data = next_name_++;
     if (signals(added)) {
-        if (world_.draw.one_in(4)) {
+        if (entry.more_syncs == 0 && world_.draw.one_in(4)) {
             entry.more_syncs = 1;
             entry.more_syncs_offset = ring_->put(
                 place * kArenaBytes,
@@ -248,7 +255,7 @@ std::optional<unsigned> SimRing::older() {
     return world_.draw.below(entries_.size());
 }
 
-void SimRing::add_nop(std::optional<Fence> fence, std::uint8_t flags) {
+void SimRing::add_nop(std::optional<SomeFence> fence, std::uint8_t flags) {
     belfry_submit_entry entry{.opcode = BELFRY_SUBMIT_NOP};
     switch (world_.draw.below(4)) {
         case 0:
@@ -262,9 +269,14 @@ void SimRing::add_nop(std::optional<Fence> fence, std::uint8_t flags) {
         case 2:
             if (!fence) break;
             entry.wait_handle = fence->syncobj;
+            entry.wait_point = fence->point;
             slow_ |= fence->slow;
             break;
-        default: break;
+        default:
+            if (!world_.draw.one_in(4)) break;
+            entry.more_syncs = kWideSyncs;
+            entry.more_syncs_offset = kWideOffset;
+            gate_wanted_ = std::max<std::uint64_t>(gate_wanted_, 1);
     }
     add(Kind::nop, entry, flags);
 }
@@ -297,7 +309,8 @@ void SimRing::add_cancel(std::uint8_t flags) {
     add(Kind::cancel, drm::cancel(0, first_name_ + *whom), flags).whom = whom;
 }
 
-SimRing::Entry& SimRing::add_job(std::optional<Fence> fence, std::uint8_t flags, std::optional<bool> second) {
+SimRing::Entry& SimRing::add_job(std::optional<SomeFence> fence, std::uint8_t flags,
+                                 std::optional<bool> second) {
     Draw& draw = world_.draw;
     const Features& features = world_.features;
     const auto place = static_cast<unsigned>(entries_.size());
@@ -324,8 +337,9 @@ SimRing::Entry& SimRing::add_job(std::optional<Fence> fence, std::uint8_t flags,
         if (const auto whom = older(); whom && signals(entries_[*whom]) && draw.one_in(2)) {
             entry.wait_handle = syncobjs_[*whom];
             may_be_refused = this->fence(*whom) == kNoFence;
-        } else if (fence && client_.has_fence(fence->syncobj)) {
+        } else if (fence && client_.has_fence(fence->syncobj, fence->point)) {
             entry.wait_handle = fence->syncobj;
+            entry.wait_point = fence->point;
             slow_ |= fence->slow;
         }
     }

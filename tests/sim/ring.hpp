@@ -26,18 +26,12 @@ namespace belfry::panthor::sim {
 
 class SimRing {
   public:
-    /// A fence of its program's.
-    struct Fence {
-        std::uint32_t syncobj;
-        bool slow;  // nothing but a timeout may end what it waits for
-    };
-
     SimRing(World& world, Client& client);
 
     /// A new schedule begins: all that was written is over.
     void begin();
     /// `fence`: which an entry may wait for.
-    void act(std::optional<Fence> fence);
+    void act(std::optional<SomeFence> fence);
     /// All that was written is told, and the gate is open.
     void finish_telling();
     /// What a program does while it waits: reaps, if it does so at all, and perhaps keeps the ring full.
@@ -92,14 +86,14 @@ class SimRing {
     [[nodiscard]] bool over(unsigned place) const;
     [[nodiscard]] bool group_may_be_dead() const { return group_doomed_ || world_.silenced; }
 
-    void write(std::optional<Fence> fence);
-    void write_any(std::optional<Fence> fence, std::uint8_t flags);
+    void write(std::optional<SomeFence> fence);
+    void write_any(std::optional<SomeFence> fence, std::uint8_t flags);
     void write_mapped_jobs();
     Entry& add(Kind kind, belfry_submit_entry entry, std::uint8_t flags);
-    void add_nop(std::optional<Fence> fence, std::uint8_t flags);
+    void add_nop(std::optional<SomeFence> fence, std::uint8_t flags);
     void add_timeout(std::uint8_t flags);
     void add_cancel(std::uint8_t flags);
-    Entry& add_job(std::optional<Fence> fence, std::uint8_t flags, std::optional<bool> second = {});
+    Entry& add_job(std::optional<SomeFence> fence, std::uint8_t flags, std::optional<bool> second = {});
     Entry& add_bind(std::uint64_t va, const Memory& memory, std::uint8_t flags);
     void add_xgs(std::uint8_t flags);
     void add_bad(std::uint8_t flags);

@@ -36,6 +36,7 @@ class Run {
             settle();
         }
         while (!programs_.empty()) close(programs_.begin());
+        for (SharedTimeline& timeline : world_.timelines) timeline.close(rig_);
         stop_interleaving();
         rig_.run_until_idle();
         const auto left = rig_.info();
@@ -53,7 +54,9 @@ class Run {
         for (SimProgram& program : programs_) program.begin();
         world_.silenced = false;
         silent_before_ = false;
-        while (programs_.empty() || (programs_.size() < kProgramsMax && draw_.one_in(6)))
+        for (SharedTimeline& timeline : world_.timelines) timeline.points.clear(), timeline.slow = false;
+        const unsigned seldom = features_.shared ? 1 : 6;
+        while (programs_.empty() || (programs_.size() < kProgramsMax && draw_.one_in(seldom)))
             programs_.emplace_back(world_);
     }
     void close(Programs::iterator program) {
@@ -94,7 +97,8 @@ class Run {
                 if (world_.features.silence) silence();
                 break;
             case 15:
-                if (world_.features.deaths && !programs_.empty() && draw_.one_in(12)) close(any());
+                if (world_.features.deaths && !programs_.empty() && draw_.one_in(features_.shared ? 4 : 12))
+                    close(any());
                 break;
             case 16:
                 if (features_.memory && rig_.step_store()) draw_.say("store");

@@ -6,10 +6,11 @@
 //        of it late, or in the middle of the GPU's work, or looks at a submit ring; the GPU works in the
 //        middle of the driver's; the backing store finishes a copy; time passes; the firmware hears nothing;
 //        a program dies.
-// What   jobs of user mode, kernel mode and XGS queues wait for jobs, fences, binds and CPUs that come before
-//        them, count in a register that has to survive each suspension, store the count, and add to a sync
-//        object. Under a memory budget they count in memory that is evicted while they are off the
-//        hardware, too. So the results show order, completeness and state. Submit rings: SimRing.
+// What   jobs of user mode, kernel mode and XGS queues wait for jobs, fences (also of another program), binds
+//        and CPUs that come before them, count in a register that has to survive each suspension, store the
+//        count, and add to a sync object. Under a memory budget they count in memory that is evicted while
+//        they are off the hardware, too. So the results show order, completeness and state. Submit rings:
+//        SimRing.
 // Holds  after every step: the driver's invariants (Rig::check); values rise, a fence that has signalled is
 //        of a job whose results are there, fences signal in order, who is woken is due, and no error comes
 //        without a cause (SimProgram::watch). At the end of a schedule nothing goes wrong any more: then
