@@ -18,6 +18,8 @@
 #include <linux/capability.h>
 #include <linux/completion.h>
 #include <linux/cred.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-fence-chain.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
@@ -27,14 +29,17 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/platform_device.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
 #include <linux/io_uring/cmd.h>
 #endif
@@ -45,18 +50,30 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 #include <drm/drm_ioctl.h>
+#include <drm/drm_syncobj.h>
 
 #include "belfry/uapi/node.h"
 
 /* How long a call may take from its first byte to its last. The driver's own bounds are half of it. */
 #define DEADLINE (10 * HZ)
 
+/* How long a server may owe fences and get nowhere. Each step that a job can wait for takes the driver less.
+ */
+#define STALL (20 * HZ)
+
 struct served_node {
 	struct drm_device *drm;
 	struct platform_device *parent;
 	struct mm_struct *server_mm; /* only compared */
 	const void *server_files; /* likewise */
-	struct work_struct unplug;
+	struct work_struct end;
+
+	/* Of syncobjs; outside the spinlock. */
+	struct mutex sync_lock;
+	struct list_head files; /* struct open_file */
+	struct xarray promises; /* struct promise, by their ids */
+	u32 owed; /* of them are published */
+	struct delayed_work stalled;
 
 	spinlock_t lock;
 	bool dead; /* under the lock, as all below */
@@ -64,9 +81,12 @@ struct served_node {
 	struct list_head fetches; /* struct fetch: no call for them yet */
 	struct list_head pending; /* struct request: no fetch for them yet */
 	struct list_head served; /* struct request */
+	struct list_head watches; /* struct request: fences that the server waits for */
 };
 
 struct open_file {
+	struct list_head link; /* in node->files */
+	struct drm_file *file;
 	u64 serial;
 	u32 flags;
 	s32 pid;
@@ -105,6 +125,13 @@ struct request {
 	struct belfry_node_call call;
 	struct cargo cargo;
 	int result;
+
+	/* FENCE: what is waited for */
+	struct served_node *node;
+	struct dma_fence *fence;
+	struct dma_fence_cb signalled;
+
+	/* MMAP */
 	u32 segment_count;
 	struct segment segments[BELFRY_NODE_SEGMENTS_MAX];
 };
@@ -206,6 +233,7 @@ static void free_request(struct kref *references)
 	struct request *request = container_of(references, struct request, references);
 
 	drop_cargo(&request->cargo);
+	dma_fence_put(request->fence);
 	while (request->segment_count)
 		fput(request->segments[--request->segment_count].file);
 	kfree(request);
@@ -223,7 +251,7 @@ static void give_turn(struct request *request, enum request_state state)
 	list_del_init(&request->link);
 	request->state = state;
 	complete(&request->turn);
-	if (request->call.kind == BELFRY_NODE_RELEASE)
+	if (request->call.kind == BELFRY_NODE_RELEASE || request->call.kind == BELFRY_NODE_FENCE)
 		put_request(request);
 }
 
@@ -240,14 +268,14 @@ static void deliver(struct io_uring_cmd *cmd, unsigned int issue_flags)
 
 	/* A call that was given up must not be told: its server may have forgotten where it wanted to read
 	 * to. */
-	spin_lock(&node->lock);
+	spin_lock_irq(&node->lock);
 	if (request && request->state != REQUEST_SERVED && !node->dead) {
 		again = true;
 		fetch->request = NULL;
 		list_add_tail(&fetch->link, &node->fetches);
 		pump(node);
 	}
-	spin_unlock(&node->lock);
+	spin_unlock_irq(&node->lock);
 	if (again) {
 		put_request(request);
 		return;
@@ -257,15 +285,15 @@ static void deliver(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	if (request && current->mm == node->server_mm) {
 		result = 0;
 		if (copy_to_user(&fetch->slot->call, &request->call, sizeof(request->call)) ||
-		    (!request->call.read_result && move(&request->cargo, SERVER, true)))
+		    (!request->call.result && move(&request->cargo, SERVER, true)))
 			result = -EFAULT;
 		if (result) {
-			spin_lock(&node->lock);
-			if (request->state == REQUEST_SERVED) {
+			spin_lock_irq(&node->lock);
+			if (request->state == REQUEST_SERVED && !list_empty(&request->link)) {
 				request->result = -EIO;
 				give_turn(request, REQUEST_DONE);
 			}
-			spin_unlock(&node->lock);
+			spin_unlock_irq(&node->lock);
 		}
 	}
 	if (request)
@@ -280,9 +308,13 @@ static void pump(struct served_node *node)
 		struct request *request = list_first_entry(&node->pending, struct request, link);
 		struct fetch *fetch = list_first_entry(&node->fetches, struct fetch, link);
 
-		list_move_tail(&request->link, &node->served);
 		request->state = REQUEST_SERVED;
-		kref_get(&request->references);
+		if (request->call.kind == BELFRY_NODE_FENCE) {
+			list_del_init(&request->link); /* not answered: the list's reference goes along */
+		} else {
+			list_move_tail(&request->link, &node->served);
+			kref_get(&request->references);
+		}
 		list_del(&fetch->link);
 		fetch->request = request;
 		io_uring_cmd_complete_in_task(command_of(fetch), deliver);
@@ -293,7 +325,7 @@ static int send(struct served_node *node, struct request *request)
 {
 	bool dead;
 
-	spin_lock(&node->lock);
+	spin_lock_irq(&node->lock);
 	dead = node->dead;
 	if (!dead) {
 		if (!request->call.id)
@@ -302,7 +334,7 @@ static int send(struct served_node *node, struct request *request)
 		list_add_tail(&request->link, &node->pending);
 		pump(node);
 	}
-	spin_unlock(&node->lock);
+	spin_unlock_irq(&node->lock);
 	return dead ? -ENODEV : 0;
 }
 
@@ -312,7 +344,7 @@ static void lose_server(struct served_node *node)
 	struct request *request, *next;
 	struct fetch *fetch, *next_fetch;
 
-	spin_lock(&node->lock);
+	spin_lock_irq(&node->lock);
 	if (!node->dead) {
 		node->dead = true;
 		list_splice_init(&node->pending, &node->served);
@@ -327,37 +359,40 @@ static void lose_server(struct served_node *node)
 			io_uring_cmd_complete_in_task(command_of(fetch), deliver);
 		}
 		/* Not here: a caller that finds out may hold its memory's lock. */
-		schedule_work(&node->unplug);
+		schedule_work(&node->end);
 	}
-	spin_unlock(&node->lock);
+	spin_unlock_irq(&node->lock);
 }
 
 /* Sends the request and sleeps until it is answered; reads from the caller's memory meanwhile, as it is
  * asked. */
 static int call_server(struct served_node *node, struct request *request)
 {
-	long left = DEADLINE;
+	/* Of all steps: many short ones must not add up to more. */
+	unsigned long end = jiffies + DEADLINE;
 
 	request->call.caller_pid = task_tgid_nr(current);
 	for (;;) {
 		int error = send(node, request);
+		long left = end - jiffies;
 
 		if (error)
 			return error;
-		left = wait_for_completion_killable_timeout(&request->turn, left);
+		if (left > 0)
+			left = wait_for_completion_killable_timeout(&request->turn, left);
 		if (left <= 0) {
-			spin_lock(&node->lock);
+			spin_lock_irq(&node->lock);
 			list_del_init(&request->link);
 			request->state = REQUEST_GONE;
-			spin_unlock(&node->lock);
-			if (left < 0)
+			spin_unlock_irq(&node->lock);
+			if (fatal_signal_pending(current))
 				return -EINTR; /* nobody sees it: the thread ends */
 			lose_server(node);
 			return -ENODEV;
 		}
 		if (request->state == REQUEST_DONE)
 			return request->result;
-		request->call.read_result = move(&request->cargo, CALLER, false);
+		request->call.result = move(&request->cargo, CALLER, false);
 		request->call.reads++;
 	}
 }
@@ -411,7 +446,7 @@ static int take_answer(struct served_node *node, struct belfry_node_slot __user 
 	    answer.result < -MAX_ERRNO)
 		return -EINVAL;
 
-	spin_lock(&node->lock);
+	spin_lock_irq(&node->lock);
 	list_for_each_entry (each, &node->served, link) {
 		if (each->call.id != answer.id)
 			continue;
@@ -421,7 +456,7 @@ static int take_answer(struct served_node *node, struct belfry_node_slot __user 
 		kref_get(&request->references);
 		break;
 	}
-	spin_unlock(&node->lock);
+	spin_unlock_irq(&node->lock);
 	if (!request)
 		return 0;
 
@@ -441,10 +476,10 @@ static int take_answer(struct served_node *node, struct belfry_node_slot __user 
 	}
 	request->result = error ? -EIO : answer.result;
 
-	spin_lock(&node->lock);
+	spin_lock_irq(&node->lock);
 	if (request->state == REQUEST_ANSWERING)
 		give_turn(request, reads ? REQUEST_READ : REQUEST_DONE);
-	spin_unlock(&node->lock);
+	spin_unlock_irq(&node->lock);
 	put_request(request);
 	return error;
 }
@@ -483,19 +518,256 @@ static int control_command(struct io_uring_cmd *cmd, unsigned int issue_flags)
 
 	fetch->request = NULL;
 	fetch->slot = u64_to_user_ptr(slot);
-	spin_lock(&node->lock);
+	spin_lock_irq(&node->lock);
 	dead = node->dead;
 	if (!dead) {
 		list_add_tail(&fetch->link, &node->fetches);
 		pump(node);
 	}
-	spin_unlock(&node->lock);
+	spin_unlock_irq(&node->lock);
 	return dead ? -ENODEV : -EIOCBQUEUED;
 }
 
-static void unplug(struct work_struct *work)
+/* --- fences -----------------------------------------------------------------------------------------------
+ *
+ * A promise is a point of a syncobj and the fence that it gets. The server wants it, and so it is the node's
+ * until it is ended by whoever takes it out of `promises`: the server, or the end of the node.
+ */
+
+struct promise {
+	struct dma_fence fence; /* first: the fence is what others hold */
+	spinlock_t lock;
+	struct drm_syncobj *syncobj; /* until the publication */
+	struct dma_fence_chain *chain; /* likewise; for a timeline's point */
+	u64 point;
+};
+
+static const char *name_of(struct dma_fence *fence)
 {
-	drm_dev_unplug(container_of(work, struct served_node, unplug)->drm);
+	return "belfry";
+}
+
+static void release_promise(struct dma_fence *fence)
+{
+	dma_fence_free(fence);
+	module_put(THIS_MODULE); /* whose operations it had */
+}
+
+static const struct dma_fence_ops promise_operations = {
+	.get_driver_name = name_of,
+	.get_timeline_name = name_of,
+	.release = release_promise,
+};
+
+static struct drm_file *find_file(struct served_node *node, u64 serial)
+{
+	struct open_file *opened;
+
+	list_for_each_entry (opened, &node->files, link)
+		if (opened->serial == serial)
+			return opened->file;
+	return NULL;
+}
+
+/* Under the fence's lock, maybe in an interrupt. At the node's end it is too late, and end_node() frees. */
+static void watch_signalled(struct dma_fence *fence, struct dma_fence_cb *callback)
+{
+	struct request *request = container_of(callback, struct request, signalled);
+	struct served_node *node = request->node;
+	unsigned long flags;
+
+	spin_lock_irqsave(&node->lock, flags);
+	if (!node->dead) {
+		request->call.result = fence->error;
+		request->state = REQUEST_PENDING;
+		list_move_tail(&request->link, &node->pending);
+		pump(node);
+	}
+	spin_unlock_irqrestore(&node->lock, flags);
+}
+
+static int find_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+{
+	const struct open_file *opened = file->driver_priv;
+	struct request *request;
+	struct dma_fence *fence;
+	int error = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
+
+	if (error)
+		return error;
+	request = make_request(BELFRY_NODE_FENCE, opened);
+	if (!request) {
+		dma_fence_put(fence);
+		return -ENOMEM;
+	}
+	request->node = node;
+	request->fence = fence;
+	spin_lock_irq(&node->lock);
+	sync->id = request->call.id = ++node->last_id;
+	list_add_tail(&request->link, &node->watches);
+	spin_unlock_irq(&node->lock);
+	if (!dma_fence_add_callback(fence, &request->signalled, watch_signalled))
+		return 0;
+	sync->id = 0;
+	sync->error = fence->error;
+	spin_lock_irq(&node->lock);
+	list_del_init(&request->link);
+	spin_unlock_irq(&node->lock);
+	put_request(request);
+	return 0;
+}
+
+static int prepare_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+{
+	struct promise *promise = kzalloc(sizeof(*promise), GFP_KERNEL_ACCOUNT);
+	int error = -ENOENT;
+	u32 id;
+
+	if (!promise)
+		return -ENOMEM;
+	promise->point = sync->point;
+	promise->syncobj = drm_syncobj_find(file, sync->handle);
+	if (promise->syncobj) {
+		error = -ENOMEM;
+		promise->chain = sync->point ? dma_fence_chain_alloc() : NULL;
+		if (promise->chain || !sync->point)
+			error = xa_alloc(&node->promises, &id, promise, xa_limit_31b, GFP_KERNEL_ACCOUNT);
+	}
+	if (error) {
+		dma_fence_chain_free(promise->chain);
+		if (promise->syncobj)
+			drm_syncobj_put(promise->syncobj);
+		kfree(promise);
+		return error;
+	}
+	__module_get(THIS_MODULE);
+	spin_lock_init(&promise->lock);
+	dma_fence_init(&promise->fence, &promise_operations, &promise->lock, dma_fence_context_alloc(1), 1);
+	sync->id = id;
+	return 0;
+}
+
+static int publish_point(struct served_node *node, struct promise *promise)
+{
+	if (!promise->syncobj)
+		return -EINVAL;
+	if (!node->owed++)
+		mod_delayed_work(system_wq, &node->stalled, STALL);
+	if (promise->chain)
+		drm_syncobj_add_point(promise->syncobj, promise->chain, &promise->fence, promise->point);
+	else
+		drm_syncobj_replace_fence(promise->syncobj, &promise->fence);
+	promise->chain = NULL; /* the syncobj's now */
+	drm_syncobj_put(promise->syncobj);
+	promise->syncobj = NULL;
+	return 0;
+}
+
+/* Of a promise that was taken out. */
+static void end_promise(struct served_node *node, struct promise *promise, int error)
+{
+	if (promise->syncobj) {
+		dma_fence_chain_free(promise->chain);
+		drm_syncobj_put(promise->syncobj);
+	} else {
+		if (error)
+			dma_fence_set_error(&promise->fence, error);
+		dma_fence_signal(&promise->fence);
+		if (--node->owed)
+			mod_delayed_work(system_wq, &node->stalled, STALL);
+		else
+			cancel_delayed_work(&node->stalled);
+	}
+	dma_fence_put(&promise->fence);
+}
+
+static long control_ioctl(struct file *filp, unsigned int command, unsigned long argument)
+{
+	struct served_node *node = filp->private_data;
+	struct belfry_node_sync sync;
+	struct promise *promise;
+	struct drm_file *file;
+	int error = -ENOENT;
+
+	if (current->mm != node->server_mm)
+		return -EPERM;
+	if (copy_from_user(&sync, (void __user *)argument, sizeof(sync)))
+		return -EFAULT;
+	if (sync.error > 0 || sync.error < -MAX_ERRNO)
+		return -EINVAL;
+
+	mutex_lock(&node->sync_lock);
+	if (node->dead) {
+		/* end_node() has been, or is about to be, and ends what there is. */
+		mutex_unlock(&node->sync_lock);
+		return -ENODEV;
+	}
+	switch (command) {
+	case BELFRY_NODE_SYNC_FIND:
+		file = find_file(node, sync.file);
+		if (file)
+			error = find_point(node, file, &sync);
+		break;
+	case BELFRY_NODE_SYNC_PREPARE:
+		file = find_file(node, sync.file);
+		if (file)
+			error = prepare_point(node, file, &sync);
+		break;
+	case BELFRY_NODE_SYNC_PUBLISH:
+		promise = xa_load(&node->promises, sync.id);
+		if (promise)
+			error = publish_point(node, promise);
+		break;
+	case BELFRY_NODE_SYNC_SIGNAL:
+		promise = xa_erase(&node->promises, sync.id);
+		if (promise) {
+			end_promise(node, promise, sync.error);
+			error = 0;
+		}
+		break;
+	default:
+		error = -ENOTTY;
+	}
+	mutex_unlock(&node->sync_lock);
+	if (!error && _IOC_DIR(command) & _IOC_READ &&
+	    copy_to_user((void __user *)argument, &sync, sizeof(sync)))
+		error = -EFAULT;
+	return error;
+}
+
+static void server_stalled(struct work_struct *work)
+{
+	lose_server(container_of(to_delayed_work(work), struct served_node, stalled));
+}
+
+/* The node is dead: what the server owed signals, what it waited for is let go, and programs see the device
+ * go. */
+static void end_node(struct work_struct *work)
+{
+	struct served_node *node = container_of(work, struct served_node, end);
+	struct request *request, *next;
+	struct promise *promise;
+	unsigned long id;
+	LIST_HEAD(watches);
+
+	mutex_lock(&node->sync_lock);
+	xa_for_each(&node->promises, id, promise)
+	{
+		xa_erase(&node->promises, id);
+		end_promise(node, promise, -ENODEV);
+	}
+	mutex_unlock(&node->sync_lock);
+
+	spin_lock_irq(&node->lock);
+	list_splice_init(&node->watches, &watches);
+	spin_unlock_irq(&node->lock);
+	/* Taking a callback off waits for one that runs, which does nothing now. */
+	list_for_each_entry_safe(request, next, &watches, link)
+	{
+		dma_fence_remove_callback(request->fence, &request->signalled);
+		put_request(request);
+	}
+	drm_dev_unplug(node->drm);
 }
 
 static const struct drm_driver driver;
@@ -509,11 +781,16 @@ static int control_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	node->server_mm = current->mm;
 	node->server_files = current->files;
-	INIT_WORK(&node->unplug, unplug);
+	INIT_WORK(&node->end, end_node);
+	INIT_DELAYED_WORK(&node->stalled, server_stalled);
+	mutex_init(&node->sync_lock);
+	INIT_LIST_HEAD(&node->files);
+	xa_init_flags(&node->promises, XA_FLAGS_ALLOC1);
 	spin_lock_init(&node->lock);
 	INIT_LIST_HEAD(&node->fetches);
 	INIT_LIST_HEAD(&node->pending);
 	INIT_LIST_HEAD(&node->served);
+	INIT_LIST_HEAD(&node->watches);
 
 	node->parent = platform_device_register_simple("belfry", PLATFORM_DEVID_AUTO, NULL, 0);
 	if (IS_ERR(node->parent)) {
@@ -559,7 +836,8 @@ static int control_release(struct inode *inode, struct file *file)
 	struct served_node *node = file->private_data;
 
 	lose_server(node);
-	flush_work(&node->unplug);
+	flush_work(&node->end);
+	cancel_delayed_work_sync(&node->stalled);
 	platform_device_unregister(node->parent);
 	drm_dev_put(node->drm);
 	return 0;
@@ -570,6 +848,7 @@ static const struct file_operations control_operations = {
 	.open = control_open,
 	.flush = control_flush,
 	.release = control_release,
+	.unlocked_ioctl = control_ioctl,
 	.uring_cmd = control_command,
 };
 
@@ -584,6 +863,7 @@ static struct served_node *node_of(const struct drm_file *file)
 static int open_file(struct drm_device *dev, struct drm_file *file)
 {
 	static atomic64_t serials;
+	struct served_node *node = dev->dev_private;
 	struct open_file *opened = kzalloc(sizeof(*opened), GFP_KERNEL_ACCOUNT);
 
 	if (!opened)
@@ -598,8 +878,25 @@ static int open_file(struct drm_device *dev, struct drm_file *file)
 		kfree(opened);
 		return -ENOMEM;
 	}
+	opened->file = file;
 	file->driver_priv = opened;
+	mutex_lock(&node->sync_lock);
+	list_add_tail(&opened->link, &node->files);
+	mutex_unlock(&node->sync_lock);
 	return 0;
+}
+
+/* Before the core takes the file's syncobjs apart. */
+static int file_release(struct inode *inode, struct file *filp)
+{
+	struct drm_file *file = filp->private_data;
+	struct open_file *opened = file->driver_priv;
+	struct served_node *node = node_of(file);
+
+	mutex_lock(&node->sync_lock);
+	list_del(&opened->link);
+	mutex_unlock(&node->sync_lock);
+	return drm_release(inode, filp);
 }
 
 static void close_file(struct drm_device *dev, struct drm_file *file)
@@ -813,13 +1110,14 @@ static void release(struct drm_device *dev)
 	struct served_node *node = dev->dev_private;
 
 	mmdrop(node->server_mm);
+	xa_destroy(&node->promises);
 	kfree(node);
 }
 
 static const struct file_operations file_operations = {
 	.owner = THIS_MODULE,
 	.open = drm_open,
-	.release = drm_release,
+	.release = file_release,
 	.unlocked_ioctl = file_ioctl,
 	.mmap = file_mmap,
 	.poll = drm_poll,

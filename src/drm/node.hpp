@@ -15,6 +15,8 @@
 
 namespace belfry::drm {
 
+class ForeignSyncobjs;
+
 /// A piece of an answer to mmap: `bytes` of the file behind `fd` (borrowed while the answer is given) from
 /// `fd_offset` on.
 struct MapSegment {
@@ -53,8 +55,9 @@ enum class NodeKind : std::uint8_t { render, primary };
 struct Opener {
     std::int32_t pid = 0;
     std::uint32_t uid = 0;
-    bool may_nice = false;   ///< CAP_SYS_NICE: high priorities
-    bool may_admin = false;  ///< CAP_SYS_ADMIN: DRM master
+    bool may_nice = false;                ///< CAP_SYS_NICE: high priorities
+    bool may_admin = false;               ///< CAP_SYS_ADMIN: DRM master
+    ForeignSyncobjs* syncobjs = nullptr;  ///< whose handles the file's requests name; null: its own
 };
 
 /// What open() of a device node makes files from.

@@ -13,10 +13,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "drm/fence.hpp"
+#include "drm/foreign_syncobjs.hpp"
 #include "drm/syncobj.hpp"
 #include "drm/syncobj_ioctls.hpp"
 
@@ -62,13 +64,15 @@ class SyncOps {
   private:
     /// One (syncobj, point) that jobs of this call signal, and the fence that it has so far.
     struct Signal {
-        SyncobjPtr syncobj;
-        std::uint64_t point;
-        ChainNodePtr node;  // made before the point of no return
-        FencePtr fence;     // null: nothing is there yet
+        SyncobjPtr syncobj{};  // null: it is foreign
+        std::uint64_t point{};
+        ChainNodePtr node{};  // made before the point of no return
+        FencePtr fence{};     // null: nothing is there yet
+        std::unique_ptr<ForeignPoint> foreign{};
     };
 
     [[nodiscard]] const Signal* find(std::uint32_t handle, std::uint64_t point) const;
+    [[nodiscard]] Result<Signal> make_signal(std::uint32_t handle, std::uint64_t point);
 
     SyncobjTable* syncobjs_;
     // In the order of their first mention. How many there are is the client's choice, so finding one must not

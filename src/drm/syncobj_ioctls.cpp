@@ -363,9 +363,10 @@ class SyncobjEventfd {
     std::list<SyncobjEventfd>::iterator self_;
 };
 
-SyncobjTable::SyncobjTable(FenceContexts& contexts, Exports& exports)
+SyncobjTable::SyncobjTable(FenceContexts& contexts, Exports& exports, ForeignSyncobjs* foreign)
     : contexts_(contexts),
       exports_(exports),
+      foreign_(foreign),
       handles_({.first = 1, .last = 0x7fff'ffff, .when_full = Errno::no_memory}) {}
 
 SyncobjTable::~SyncobjTable() = default;

@@ -22,14 +22,15 @@
 
 namespace belfry::drm {
 
+class ForeignSyncobjs;
 class SyncobjEventfd;
 class SyncobjTransfer;
 class SyncobjWait;
 
 class SyncobjTable {
   public:
-    /// Both outlive the table.
-    SyncobjTable(FenceContexts& contexts, Exports& exports);
+    /// All outlive the table. With `foreign` the file's handles are those, and this table stays empty.
+    SyncobjTable(FenceContexts& contexts, Exports& exports, ForeignSyncobjs* foreign = nullptr);
     SyncobjTable(const SyncobjTable&) = delete;
     SyncobjTable& operator=(const SyncobjTable&) = delete;
     /// Pending waits die unanswered: with the file there is nobody to answer. So do eventfds, unrung.
@@ -42,6 +43,8 @@ class SyncobjTable {
     [[nodiscard]] SyncobjPtr find(std::uint32_t handle) const;
     /// False if there is no such handle.
     [[nodiscard]] bool remove(std::uint32_t handle) { return handles_.remove(handle).has_value(); }
+
+    [[nodiscard]] ForeignSyncobjs* foreign() const { return foreign_; }
 
     [[nodiscard]] FenceContexts& contexts() const { return contexts_; }
     [[nodiscard]] Exports& exports() const { return exports_; }
@@ -61,6 +64,7 @@ class SyncobjTable {
 
     FenceContexts& contexts_;
     Exports& exports_;
+    ForeignSyncobjs* foreign_;
     HandleTable<SyncobjPtr> handles_;
     std::list<std::unique_ptr<SyncobjWait>> waits_;
     std::list<SyncobjTransfer> transfers_;

@@ -3,17 +3,20 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <utility>
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.hpp"
+#include "base/clock.hpp"
 #include "base/memory.hpp"
-#include "belfry/uapi/node.h"
+#include "drm/foreign_syncobjs.hpp"
 #include "uapi/wire.hpp"
 
 namespace belfry::server {
@@ -147,8 +150,60 @@ struct KernelNode::Slot {
     std::shared_ptr<Call> call;  // what the driver has not answered yet
 };
 
+/// A point of a syncobj of the kernel. Once published, it is its own owner until the fence has signalled.
+class KernelNode::Point final : public drm::ForeignPoint, public Owed {
+  public:
+    Point(KernelNode& owner, std::uint64_t id) : node_(owner), id_(id), signalled_([this] { delete this; }) {}
+    ~Point() override {
+        const auto error = fence_ != nullptr ? fence_->error() : std::nullopt;
+        uapi::belfry_node_sync end{.id = id_, .error = error ? -static_cast<std::int32_t>(*error) : 0};
+        static_cast<void>(node_.sync(BELFRY_NODE_SYNC_SIGNAL, end));  // if the node is gone, so is the point
+    }
+
+    void publish(drm::FencePtr fence) override {
+        uapi::belfry_node_sync publish{.id = id_};
+        static_cast<void>(node_.sync(BELFRY_NODE_SYNC_PUBLISH, publish));
+        fence_ = std::move(fence);
+        node_.owed_.push_back(*this);
+        if (!fence_->add_callback(signalled_)) delete this;
+    }
+
+  private:
+    KernelNode& node_;
+    std::uint64_t id_;
+    drm::FencePtr fence_;  // null: not published
+    drm::FenceCallback signalled_;
+};
+
+/// The syncobjs of one open file.
+class KernelNode::Syncobjs final : public drm::ForeignSyncobjs {
+  public:
+    Syncobjs(KernelNode& node, std::uint64_t file) : node_(node), file_(file) {}
+
+    Result<drm::FencePtr> find_point(std::uint32_t handle, std::uint64_t point) override {
+        uapi::belfry_node_sync sync{.file = file_, .point = point, .handle = handle};
+        if (const auto found = node_.sync(BELFRY_NODE_SYNC_FIND, sync); !found)
+            return std::unexpected(found.error());
+        if (sync.id == 0) return drm::signalled_stub(base::monotonic_ns());
+        // Each a context of its own: nothing is known of their order.
+        return node_.watched_[sync.id] = drm::Fence::make(node_.contexts_.allocate(), 1);
+    }
+    Result<std::unique_ptr<drm::ForeignPoint>> prepare(std::uint32_t handle, std::uint64_t point) override {
+        uapi::belfry_node_sync sync{.file = file_, .point = point, .handle = handle};
+        if (const auto prepared = node_.sync(BELFRY_NODE_SYNC_PREPARE, sync); !prepared)
+            return std::unexpected(prepared.error());
+        return std::make_unique<Point>(node_, sync.id);
+    }
+
+  private:
+    KernelNode& node_;
+    std::uint64_t file_;
+};
+
 /// One open file of the node.
 struct KernelNode::Client {
+    Client(KernelNode& node, std::uint64_t serial) : syncobjs(node, serial) {}
+    Syncobjs syncobjs;
     std::unique_ptr<drm::File> file;
     std::unordered_map<std::uint64_t, std::unique_ptr<Reading>>
         readings;  // of calls that will come once more
@@ -187,10 +242,13 @@ class KernelNode::Call final : public drm::Call {
 
 std::expected<std::unique_ptr<KernelNode>, std::string> KernelNode::open(asio::io_context& io,
                                                                          const std::string& path,
-                                                                         drm::Node& node, Hooks hooks) {
+                                                                         drm::Node& node,
+                                                                         drm::FenceContexts& contexts,
+                                                                         Hooks hooks) {
     base::Fd control(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (!control) return because("cannot open '" + path + "'", errno);
-    std::unique_ptr<KernelNode> made(new KernelNode(io, std::move(control), node, std::move(hooks)));
+    std::unique_ptr<KernelNode> made(
+        new KernelNode(io, std::move(control), node, contexts, std::move(hooks)));
     if (const int error = io_uring_queue_init(2 * kFetches, &made->ring_, 0); error != 0) {
         made->ring_.ring_fd = -1;
         return because("cannot make an io_uring", -error);
@@ -204,13 +262,19 @@ std::expected<std::unique_ptr<KernelNode>, std::string> KernelNode::open(asio::i
     return made;
 }
 
-KernelNode::KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, Hooks hooks)
-    : control_(std::move(control)), node_(node), hooks_(std::move(hooks)), completions_(io) {
+KernelNode::KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, drm::FenceContexts& contexts,
+                       Hooks hooks)
+    : control_(std::move(control)),
+      node_(node),
+      contexts_(contexts),
+      hooks_(std::move(hooks)),
+      completions_(io) {
     ring_.ring_fd = -1;
 }
 
 KernelNode::~KernelNode() {
     while (!clients_.empty()) end_client(clients_.begin()->first);
+    owed_.clear_and_dispose([](Owed* point) { delete point; });
     control_ = base::Fd();  // the kernel completes the fetches, so that the ring can end
     if (completions_.is_open()) completions_.release();
     if (ring_.ring_fd >= 0) io_uring_queue_exit(&ring_);
@@ -301,6 +365,10 @@ void KernelNode::serve(Slot& slot) {
         end_client(call.file);
         return answer(slot, {});
     }
+    if (call.kind == BELFRY_NODE_FENCE) {
+        fence_signalled(call.id, call.result);
+        return prepare(BELFRY_NODE_FETCH, slot);
+    }
     const auto client = client_of(slot);
     if (!client) return answer(slot, std::unexpected(client.error()));
     (*client)->serving.insert(&slot);
@@ -311,19 +379,30 @@ void KernelNode::serve(Slot& slot) {
 /// A file is opened by its first call.
 Result<KernelNode::Client*> KernelNode::client_of(const Slot& slot) {
     const uapi::belfry_node_call& call = slot.wire.call;
-    std::unique_ptr<Client>& client = clients_[call.file];
-    if (client != nullptr) return client.get();
+    if (const auto found = clients_.find(call.file); found != clients_.end()) return found->second.get();
+    auto client = std::make_unique<Client>(*this, call.file);
     auto file = node_.open({.pid = call.opener_pid,
                             .uid = call.opener_uid,
                             .may_nice = (call.opener_flags & BELFRY_NODE_MAY_NICE) != 0,
-                            .may_admin = (call.opener_flags & BELFRY_NODE_MAY_ADMIN) != 0});
-    if (!file) {
-        clients_.erase(call.file);
-        return std::unexpected(file.error());
-    }
-    client = std::make_unique<Client>();
+                            .may_admin = (call.opener_flags & BELFRY_NODE_MAY_ADMIN) != 0,
+                            .syncobjs = &client->syncobjs});
+    if (!file) return std::unexpected(file.error());
     client->file = std::move(*file);
-    return client.get();
+    return (clients_[call.file] = std::move(client)).get();
+}
+
+void KernelNode::fence_signalled(std::uint64_t id, std::int32_t error) {
+    const auto found = watched_.find(id);
+    if (found == watched_.end()) return;
+    const drm::FencePtr fence = std::move(found->second);
+    watched_.erase(found);
+    fence->signal(base::monotonic_ns(),
+                  error != 0 ? std::optional(static_cast<Errno>(-error)) : std::nullopt);
+}
+
+Result<void> KernelNode::sync(unsigned long request, uapi::belfry_node_sync& args) {
+    if (::ioctl(control_.get(), request, &args) != 0) return base::last_error();
+    return {};
 }
 
 void KernelNode::end_client(std::uint64_t serial) {
@@ -353,7 +432,7 @@ void KernelNode::ioctl(Slot& slot, Client& client) {
         if (found == client.readings.end()) return answer(slot, std::unexpected(Errno::protocol));
         slot.reading = std::move(found->second);
         client.readings.erase(found);
-        slot.reading->came(call.read_result == 0);
+        slot.reading->came(call.result == 0);
     }
 
     Reading::current = slot.reading.get();

@@ -11,6 +11,9 @@
 // memory is read piece by piece: what is missing is asked for, and the call comes once more, with it. So a
 // struct without arrays takes no extra round, and we never touch the memory ourselves, where a program could
 // make us wait.
+//
+// The programs' syncobjs are the kernel's: points are found, prepared and signalled by requests that never
+// wait (drm::ForeignSyncobjs), and what a job waits for is a fence of ours that the kernel has us signal.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +30,11 @@
 
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
+#include <boost/intrusive/list.hpp>
 
 #include "base/fd.hpp"
+#include "belfry/uapi/node.h"
+#include "drm/fence.hpp"
 #include "drm/node.hpp"
 
 namespace belfry::server {
@@ -44,7 +50,9 @@ class KernelNode {
     /// Opening the control file makes the node: programs find it from here on. The error is a sentence.
     static std::expected<std::unique_ptr<KernelNode>, std::string> open(asio::io_context& io,
                                                                         const std::string& path,
-                                                                        drm::Node& node, Hooks hooks);
+                                                                        drm::Node& node,
+                                                                        drm::FenceContexts& contexts,
+                                                                        Hooks hooks);
     KernelNode(const KernelNode&) = delete;
     KernelNode& operator=(const KernelNode&) = delete;
     /// The node goes away; files die, their calls are cancelled.
@@ -52,11 +60,14 @@ class KernelNode {
 
   private:
     class Call;
+    class Point;
+    class Syncobjs;
     class Reading;
     struct Slot;
     struct Client;
 
-    KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, Hooks hooks);
+    KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, drm::FenceContexts& contexts,
+               Hooks hooks);
 
     void await_completions();
     void drain();
@@ -73,14 +84,25 @@ class KernelNode {
     void answer(Slot& slot, base::Result<void> result);
     void end_client(std::uint64_t serial);
     base::Result<Client*> client_of(const Slot& slot);
+    void fence_signalled(std::uint64_t id, std::int32_t error);
+    base::Result<void> sync(unsigned long request, uapi::belfry_node_sync& args);
 
     base::Fd control_;
     drm::Node& node_;
+    drm::FenceContexts& contexts_;
     Hooks hooks_;
     io_uring ring_{};
     asio::posix::stream_descriptor completions_;  // borrows the ring's descriptor
     std::unordered_map<Slot*, std::shared_ptr<Slot>> slots_;
     std::unordered_map<std::uint64_t, std::unique_ptr<Client>> clients_;
+    /// What of the kernel's fences our jobs wait for, by the kernel's ids.
+    std::unordered_map<std::uint64_t, drm::FencePtr> watched_;
+    /// Published and not signalled: what our jobs owe the kernel's syncobjs.
+    struct Owed
+        : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+        virtual ~Owed() = default;
+    };
+    boost::intrusive::list<Owed, boost::intrusive::constant_time_size<false>> owed_;
     unsigned fetching_ = 0;
     bool draining_ = false;
     bool lost_ = false;

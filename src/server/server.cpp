@@ -101,9 +101,9 @@ bool Server::run() {
 
 bool Server::open_kernel_node() {
     auto opened = KernelNode::open(
-        io_, options_.kernel_node, render_node_,
+        io_, options_.kernel_node, render_node_, device_.fence_contexts(),
         {.before_each = [this] { enter(); },
-         .after_each = [this] { arm_timer(); },
+         .after_each = [this] { leave(); },
          .on_lost =
              [this] {
                  spdlog::error("the kernel has taken the node away: it was not answered in time");

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include <liburing.h>
+#include <poll.h>
 #include <sys/mman.h>
 
+#include "belfry/uapi/sync_file.h"
 #include "kernel/node_rig.hpp"
 
 namespace belfry::kernel_tests {
@@ -220,6 +222,215 @@ TEST(KernelNode, ManyThreadsCallAtOnce) {
         });
     threads.clear();
     EXPECT_EQ(done, 1000);
+}
+
+// ---- Fences
+
+/// A kernel-mode group whose jobs store a number.
+class JobRig {
+  public:
+    explicit JobRig(const Device& device)
+        : vm(must(device.create_vm())),
+          buffer(must(device.create_buffer(4096))),
+          va(must(vm.map(buffer))),
+          group(must(vm.create_group({.user_submit = false}))) {
+        CommandWriter commands(buffer.words().first(64));
+        commands.move48(d(0), va + 1024).move32(r(2), 42).store_multiple(r(2), 0b1, d(0));
+        bytes_ = static_cast<std::uint32_t>(commands.size_bytes());
+        CommandWriter endless(buffer.words().subspan(64, 64));
+        endless.move32(r(2), 1).branch(csf::Condition::always, r(2), -1);
+        endless_bytes_ = static_cast<std::uint32_t>(endless.size_bytes());
+    }
+    [[nodiscard]] belfry::Result<void> submit(std::span<const SyncOp> syncs = {}) {
+        return group.submit(0, va, bytes_, syncs);
+    }
+    [[nodiscard]] belfry::Result<void> submit_endless(std::span<const SyncOp> syncs = {}) {
+        return group.submit(0, va + 512, endless_bytes_, syncs);
+    }
+    [[nodiscard]] std::uint32_t result() const {
+        return reinterpret_cast<const volatile std::uint32_t*>(buffer.bytes().data())[256];
+    }
+
+    Vm vm;
+    Buffer buffer;
+    std::uint64_t va;
+    Group group;
+
+  private:
+    std::uint32_t bytes_;
+    std::uint32_t endless_bytes_;
+};
+
+/// The status of a syncobj's fence: 0 pending, 1 signalled, a negative errno if it failed.
+int fence_status(const Device& device, const Syncobj& syncobj) {
+    uapi::drm_syncobj_handle handle{
+        .handle = syncobj.handle(), .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1};
+    if (::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle) != 0) return -errno;
+    const base::Fd file(handle.fd);
+    uapi::sync_file_info info{};
+    if (::ioctl(file.get(), SYNC_IOC_FILE_INFO, &info) != 0) return -errno;
+    return info.status;
+}
+
+TEST(KernelNode, AJobsFenceIsTheKernels) {
+    const Server server;
+    const Device device = server.device();
+    JobRig rig(device);
+    const Syncobj done = must(device.create_syncobj());
+    must(rig.submit(std::array{SyncOp{.syncobj = done, .signal = true}}));
+    must(done.wait(0));
+    EXPECT_EQ(rig.result(), 42U);
+    EXPECT_EQ(fence_status(device, done), 1);
+}
+
+TEST(KernelNode, JobsOfTwoGroupsFollowEachOtherOnATimeline) {
+    const Server server;
+    const Device device = server.device();
+    JobRig one(device);
+    JobRig two(device);
+    const Syncobj timeline = must(device.create_syncobj());
+    for (std::uint64_t point = 1; point <= 100; ++point) {
+        std::vector<SyncOp> syncs{{.syncobj = timeline, .signal = true, .point = point}};
+        if (point > 1) syncs.push_back({.syncobj = timeline, .point = point - 1});
+        must((point % 2 == 0 ? one : two).submit(syncs));
+    }
+    must(timeline.wait(100));
+    EXPECT_EQ(one.result(), 42U);
+    EXPECT_EQ(two.result(), 42U);
+}
+
+TEST(KernelNode, AJobWaitsForAFenceOfAnotherProgram) {
+    const Server server;
+    const Device device = server.device();
+    const Device other = server.device();
+    JobRig slow(other);
+    JobRig rig(device);
+    const Syncobj first = must(other.create_syncobj());
+    must(slow.submit_endless(std::array{SyncOp{.syncobj = first, .signal = true}}));
+    uapi::drm_syncobj_handle handle{.handle = first.handle(), .fd = -1};
+    ASSERT_EQ(::ioctl(other.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle), 0);
+    ASSERT_EQ(::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, &handle), 0);
+    ::close(handle.fd);
+    uapi::drm_panthor_sync_op wait{.handle = handle.handle};
+    uapi::drm_panthor_queue_submit nothing{
+        .syncs = {.stride = sizeof wait, .count = 1, .array = reinterpret_cast<std::uintptr_t>(&wait)}};
+    uapi::drm_panthor_group_submit submit{
+        .group_handle = rig.group.handle(),
+        .queue_submits = {
+            .stride = sizeof nothing, .count = 1, .array = reinterpret_cast<std::uintptr_t>(&nothing)}};
+    ASSERT_EQ(::ioctl(device.fd(), DRM_IOCTL_PANTHOR_GROUP_SUBMIT, &submit), 0);
+    const Syncobj done = must(device.create_syncobj());
+    must(rig.submit(std::array{SyncOp{.syncobj = done, .signal = true}}));
+    EXPECT_EQ(fence_status(device, done), 0);
+    EXPECT_EQ(rig.result(), 0U);
+    must(done.wait(0));  // the job that never ends is ended by the driver
+    EXPECT_EQ(rig.result(), 42U);
+    EXPECT_LT(fence_status(other, first), 0);
+}
+
+TEST(KernelNode, NothingIsDoneIfASyncobjIsNotThere) {
+    const Server server;
+    const Device device = server.device();
+    JobRig rig(device);
+    const Syncobj empty = must(device.create_syncobj());
+    const Syncobj done = must(device.create_syncobj());
+    const std::array syncs{SyncOp{.syncobj = done, .signal = true}, SyncOp{.syncobj = empty}};
+    const auto refused = rig.submit(syncs);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, EINVAL);
+    EXPECT_EQ(fence_status(device, done), -EINVAL);  // no fence was published
+}
+
+TEST(KernelNode, BindsInTheBackgroundSignalPoints) {
+    const Server server;
+    const Device device = server.device();
+    const base::Fd file(::dup(device.fd()));
+    const Syncobj done = must(device.create_syncobj());
+    Buffer buffer = must(device.create_buffer(4096));
+    drm_panthor_vm_create vm{};
+    ASSERT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm), 0);
+    uapi::drm_panthor_sync_op signal{.flags = static_cast<std::uint32_t>(uapi::DRM_PANTHOR_SYNC_OP_SIGNAL) |
+                                              uapi::DRM_PANTHOR_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+                                     .handle = done.handle(),
+                                     .timeline_value = 7};
+    uapi::drm_panthor_vm_bind_op op{
+        .bo_handle = buffer.handle(),
+        .va = 0x100000,
+        .size = 4096,
+        .syncs = {.stride = sizeof signal, .count = 1, .array = reinterpret_cast<std::uintptr_t>(&signal)}};
+    uapi::drm_panthor_vm_bind bind{
+        .vm_id = vm.id,
+        .flags = uapi::DRM_PANTHOR_VM_BIND_ASYNC,
+        .ops = {.stride = sizeof op, .count = 1, .array = reinterpret_cast<std::uintptr_t>(&op)}};
+    ASSERT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_BIND, &bind), 0);
+    must(done.wait(7));
+}
+
+TEST(KernelNode, FencesOfAKilledServerSignalWithAnError) {
+    Server server;
+    const Device device = server.device();
+    JobRig rig(device);
+    const Syncobj done = must(device.create_syncobj());
+    const Syncobj next = must(device.create_syncobj());
+    must(rig.submit_endless(std::array{SyncOp{.syncobj = done, .signal = true}}));
+    const std::array syncs{SyncOp{.syncobj = done}, SyncOp{.syncobj = next, .signal = true}};
+    must(rig.submit(syncs));
+    const auto export_fence = [&](const Syncobj& syncobj) {
+        uapi::drm_syncobj_handle handle{
+            .handle = syncobj.handle(), .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1};
+        EXPECT_EQ(::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle), 0);
+        return base::Fd(handle.fd);
+    };
+    const std::array files{export_fence(done), export_fence(next)};
+    server.end(SIGKILL);
+    for (const base::Fd& file : files) {
+        pollfd readable{.fd = file.get(), .events = POLLIN, .revents = 0};
+        EXPECT_EQ(::poll(&readable, 1, 1000), 1);
+        uapi::sync_file_info info{};
+        EXPECT_EQ(::ioctl(file.get(), SYNC_IOC_FILE_INFO, &info), 0);
+        EXPECT_EQ(info.status, -ENODEV);
+    }
+}
+
+TEST(KernelNode, FencesOfAStoppedServerSignalWithAnError) {
+    Server server;
+    const Device device = server.device();
+    JobRig rig(device);
+    const Syncobj done = must(device.create_syncobj());
+    must(rig.submit_endless(std::array{SyncOp{.syncobj = done, .signal = true}}));
+    uapi::drm_syncobj_handle handle{
+        .handle = done.handle(), .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1};
+    ASSERT_EQ(::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle), 0);
+    const base::Fd file(handle.fd);
+    server.signal(SIGSTOP);
+    pollfd readable{.fd = file.get(), .events = POLLIN, .revents = 0};
+    EXPECT_EQ(::poll(&readable, 1, 30'000), 1);  // nobody calls the server meanwhile
+    uapi::sync_file_info info{};
+    ASSERT_EQ(::ioctl(file.get(), SYNC_IOC_FILE_INFO, &info), 0);
+    EXPECT_EQ(info.status, -ENODEV);
+    server.signal(SIGCONT);
+    server.wait();
+}
+
+TEST(KernelNode, JobsOfKilledProgramsLeaveNothing) {
+    const Server server;
+    const Device device = server.device();
+    for (int round = 0; round < 20; ++round) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            const Device own = server.device();
+            JobRig rig(own);
+            const Syncobj timeline = must(own.create_syncobj());
+            for (std::uint64_t point = 1;; ++point)
+                static_cast<void>(
+                    rig.submit(std::array{SyncOp{.syncobj = timeline, .signal = true, .point = point}}));
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(50 + round * 3));
+        ::kill(child, SIGKILL);
+        ::waitpid(child, nullptr, 0);
+    }
+    EXPECT_TRUE(becomes([&] { return files(device) == 1; }));
+    EXPECT_EQ(must(device.load()).groups, 0U);
 }
 
 // ---- Going away

@@ -32,6 +32,7 @@ struct belfry_node_command {
 #define BELFRY_NODE_IOCTL 1
 #define BELFRY_NODE_MMAP 2
 #define BELFRY_NODE_RELEASE 3 /* the file is gone; whatever is answered is not looked at */
+#define BELFRY_NODE_FENCE 4   /* a fence that FIND told of has signalled; not to be answered */
 
 #define BELFRY_NODE_MAY_NICE (1U << 0)  /* CAP_SYS_NICE */
 #define BELFRY_NODE_MAY_ADMIN (1U << 1) /* CAP_SYS_ADMIN */
@@ -40,7 +41,7 @@ struct belfry_node_command {
 
 /* A call, as the kernel tells it. */
 struct belfry_node_call {
-    uint64_t id;   /* names it in the answer */
+    uint64_t id;   /* names it in the answer; FENCE: names the fence */
     uint64_t file; /* the open file; never used twice */
     uint32_t kind;
     uint32_t command;      /* IOCTL: the request */
@@ -51,7 +52,7 @@ struct belfry_node_call {
     int32_t opener_pid;
     uint32_t opener_uid;
     int32_t caller_pid;      /* the process that calls; it sleeps until the answer unless it is killed */
-    int32_t read_result;     /* 0, or -EFAULT: what READ asked for could not be read */
+    int32_t result;          /* READ: 0, or -EFAULT if it could not be read; FENCE: 0 or the fence's error */
     uint32_t reads;          /* how many READs this call has had */
     uint32_t argument_bytes; /* IOCTL that writes: so much of the struct is in `arguments` */
     uint8_t arguments[BELFRY_NODE_ARGUMENT_BYTES_MAX];
@@ -91,6 +92,27 @@ struct belfry_node_answer {
     uint32_t segment_count;
 };
 
+/*
+ * Syncobjs, by ioctl on the control file: none of these waits. A point is prepared while a call may still
+ * fail; from its publication on, what it holds is a fence that the server owes. If it owes some and neither
+ * signals one nor is told of one for a time, it loses its node.
+ */
+struct belfry_node_sync {
+    uint64_t file;  /* FIND, PREPARE: whose handle it is */
+    uint64_t point; /* likewise; 0 = binary */
+    uint64_t id; /* FIND: comes back, 0 if the fence has signalled; PREPARE: comes back; else names a point */
+    uint32_t handle;
+    int32_t error; /* FIND: comes back for a fence that has signalled; SIGNAL: 0 or a negative errno */
+};
+#define BELFRY_NODE_IOCTL_BASE 'B'
+/* The fence to wait for. ENOENT: no such syncobj; EINVAL: nobody has submitted the point. */
+#define BELFRY_NODE_SYNC_FIND _IOWR(BELFRY_NODE_IOCTL_BASE, 1, BELFRY_UAPI_STRUCT(belfry_node_sync))
+/* A point that is to get a fence. ENOENT. */
+#define BELFRY_NODE_SYNC_PREPARE _IOWR(BELFRY_NODE_IOCTL_BASE, 2, BELFRY_UAPI_STRUCT(belfry_node_sync))
+#define BELFRY_NODE_SYNC_PUBLISH _IOW(BELFRY_NODE_IOCTL_BASE, 3, BELFRY_UAPI_STRUCT(belfry_node_sync))
+/* The end of a point: a published one signals, a prepared one is forgotten. */
+#define BELFRY_NODE_SYNC_SIGNAL _IOW(BELFRY_NODE_IOCTL_BASE, 4, BELFRY_UAPI_STRUCT(belfry_node_sync))
+
 struct belfry_node_slot {
     struct belfry_node_call call;     /* written by the kernel */
     struct belfry_node_answer answer; /* read by the kernel */
@@ -98,6 +120,7 @@ struct belfry_node_slot {
 
 BELFRY_UAPI_ASSERT_SIZE(belfry_node_call, 328);
 BELFRY_UAPI_ASSERT_SIZE(belfry_node_answer, 40);
+BELFRY_UAPI_ASSERT_SIZE(belfry_node_sync, 32);
 
 #ifdef __cplusplus
 } /* namespace belfry::uapi */

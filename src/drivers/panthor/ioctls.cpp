@@ -112,7 +112,7 @@ Result<void> answer(drm_panthor_dev_query& query, std::uint32_t bytes_min, const
 File::File(Device& device, drm::NodeKind kind, const drm::Opener& opener)
     : device_(device),
       core_(device.core(), kind, opener),
-      syncobjs_(device.fence_contexts(), device.exports()) {
+      syncobjs_(device.fence_contexts(), device.exports(), opener.syncobjs) {
     ++device_.files;
 }
 

@@ -1,0 +1,260 @@
+// Servers of a node that lie: what they answer is refused, and their callers get an error. In the guest of
+// ./dev vm test.
+
+#include <array>
+#include <cstring>
+#include <thread>
+
+#include <liburing.h>
+#include <sys/mman.h>
+
+#include "base/memory.hpp"
+#include "belfry/uapi/node.h"
+#include "kernel/node_rig.hpp"
+
+namespace belfry::kernel_tests {
+namespace {
+
+using namespace belfry::uapi;
+
+constexpr std::uint64_t kOffset = 0x10000;
+
+/// A server by hand. One slot; its caller is a thread that makes one call.
+class LyingServer {
+  public:
+    LyingServer() : control(::open("/dev/belfry", O_RDWR | O_CLOEXEC)) {
+        if (!control || io_uring_queue_init(8, &ring_, 0) != 0) throw std::runtime_error("no /dev/belfry");
+        for (int minor = 128; minor < 192 && !node; ++minor) {
+            const std::string path = "/dev/dri/renderD" + std::to_string(minor);
+            base::Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+            // Not asked for its version, which this server would have to answer: the newest is ours.
+            std::string name = "/sys/class/drm/renderD" + std::to_string(minor) + "/device";
+            if (fd && std::filesystem::read_symlink(name).filename().string().starts_with("belfry"))
+                node = std::move(fd);
+        }
+        if (!node) throw std::runtime_error("no node");
+    }
+    ~LyingServer() {
+        control = base::Fd();
+        io_uring_queue_exit(&ring_);
+        if (caller_.joinable()) caller_.join();
+    }
+
+    void call_ioctl(unsigned long request, void* args) {
+        caller_ = std::jthread([=, this] { result_ = ::ioctl(node.get(), request, args) == 0 ? 0 : -errno; });
+    }
+    void call_mmap() {
+        caller_ = std::jthread([this] {
+            mapped_ = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, node.get(), kOffset);
+            result_ = mapped_ == MAP_FAILED ? -errno : 0;
+        });
+    }
+    /// What the caller got.
+    int result() {
+        caller_.join();
+        return result_;
+    }
+    /// Enters one command; the result of its completion.
+    int command(unsigned operation, std::uint64_t address) {
+        io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+        std::memset(sqe, 0, sizeof *sqe);
+        sqe->opcode = IORING_OP_URING_CMD;
+        sqe->fd = control.get();
+        sqe->cmd_op = operation;
+        const belfry_node_command payload{.slot = address, .pad = 0};
+        std::memcpy(sqe->cmd, &payload, sizeof payload);
+        io_uring_submit(&ring_);
+        io_uring_cqe* cqe = nullptr;
+        while (io_uring_wait_cqe(&ring_, &cqe) != 0) {
+        }
+        const int result = cqe->res;
+        io_uring_cqe_seen(&ring_, cqe);
+        return result;
+    }
+    int fetch() { return command(BELFRY_NODE_FETCH, reinterpret_cast<std::uint64_t>(&slot)); }
+    int answer(const belfry_node_answer& answer) {
+        slot.answer = answer;
+        slot.answer.id = slot.call.id;
+        return command(BELFRY_NODE_ANSWER, reinterpret_cast<std::uint64_t>(&slot));
+    }
+    int answer_mmap(const belfry_node_segment& segment) {
+        return answer({.what = BELFRY_NODE_DONE,
+                       .segments = reinterpret_cast<std::uint64_t>(&segment),
+                       .segment_count = 1});
+    }
+    int sync(unsigned long request, belfry_node_sync& args) {
+        return ::ioctl(control.get(), request, &args) == 0 ? 0 : -errno;
+    }
+
+    base::Fd control;
+    base::Fd node;
+    belfry_node_slot slot{};
+
+  private:
+    io_uring ring_{};
+    std::jthread caller_;
+    void* mapped_ = nullptr;
+    int result_ = 0;
+};
+
+TEST(LyingServer, ACallIsToldAndAnsweredByHand) {
+    LyingServer server;
+    drm_panthor_vm_create vm{.flags = 0x11223344};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    ASSERT_EQ(server.fetch(), 0);
+    EXPECT_EQ(server.slot.call.kind, BELFRY_NODE_IOCTL);
+    EXPECT_EQ(server.slot.call.command, DRM_IOCTL_PANTHOR_VM_CREATE);
+    EXPECT_EQ(server.slot.call.caller_pid, ::getpid());
+    EXPECT_EQ(std::memcmp(server.slot.call.arguments, &vm, sizeof vm), 0);
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_DONE, .result = -EXDEV}), 0);
+    EXPECT_EQ(server.result(), -EXDEV);
+}
+
+TEST(LyingServer, MustNotSlipInOtherFilesAsMemory) {
+    LyingServer server;
+    const base::Fd file(::open("/init", O_RDONLY));
+    server.call_mmap();
+    ASSERT_EQ(server.fetch(), 0);
+    EXPECT_EQ(server.answer_mmap({.fd = file.get(), .writable = 0, .offset = 0, .bytes = 4096}), -EPERM);
+    EXPECT_EQ(server.result(), -EIO);
+}
+
+TEST(LyingServer, MustNotGiveMemoryThatCanShrink) {
+    LyingServer server;
+    const base::Fd file(::memfd_create("shrinks", MFD_ALLOW_SEALING));
+    ASSERT_EQ(::ftruncate(file.get(), 4096), 0);
+    server.call_mmap();
+    ASSERT_EQ(server.fetch(), 0);
+    EXPECT_EQ(server.answer_mmap({.fd = file.get(), .writable = 1, .offset = 0, .bytes = 4096}), -EPERM);
+    EXPECT_EQ(server.result(), -EIO);
+}
+
+TEST(LyingServer, MustNotGiveMoreThanTheFileHasOrOtherThanWasAskedFor) {
+    const auto memory = base::make_shared_memory("short", 4096, base::Sharing::writable);
+    for (const belfry_node_segment& segment :
+         {belfry_node_segment{.fd = memory->fd.get(), .writable = 1, .offset = 4096, .bytes = 4096},
+          belfry_node_segment{.fd = memory->fd.get(), .writable = 1, .offset = 0, .bytes = 8192},
+          belfry_node_segment{.fd = memory->fd.get(), .writable = 1, .offset = 1, .bytes = 4096},
+          belfry_node_segment{.fd = memory->fd.get(), .writable = 1, .offset = ~0ULL << 12, .bytes = 8192}}) {
+        LyingServer server;
+        server.call_mmap();
+        ASSERT_EQ(server.fetch(), 0);
+        EXPECT_EQ(server.answer_mmap(segment), -EINVAL);
+        EXPECT_EQ(server.result(), -EIO);
+    }
+    LyingServer server;
+    server.call_mmap();
+    ASSERT_EQ(server.fetch(), 0);
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_DONE}), 0);  // no memory at all
+    EXPECT_EQ(server.result(), -EIO);
+}
+
+TEST(LyingServer, GoodMemoryIsMapped) {
+    const auto memory = base::make_shared_memory("good", 8192, base::Sharing::writable);
+    LyingServer server;
+    server.call_mmap();
+    ASSERT_EQ(server.fetch(), 0);
+    EXPECT_EQ(server.answer_mmap({.fd = memory->fd.get(), .writable = 1, .offset = 4096, .bytes = 4096}), 0);
+    EXPECT_EQ(server.result(), 0);
+}
+
+TEST(LyingServer, BadAnswersAreErrorsOfTheCaller) {
+    std::array<belfry_node_copy, 1> copies{{{.caller = 1, .server = 1, .bytes = 8}}};
+    const auto list = reinterpret_cast<std::uint64_t>(copies.data());
+    for (const auto& [answer, error] : std::initializer_list<std::pair<belfry_node_answer, int>>{
+             {{.what = BELFRY_NODE_DONE, .copies = 1, .copy_count = 1}, -EFAULT},
+             {{.what = BELFRY_NODE_DONE, .copies = list, .copy_count = 1}, -EFAULT},
+             {{.what = BELFRY_NODE_DONE, .copies = list, .copy_count = UINT32_MAX}, -E2BIG}}) {
+        LyingServer server;
+        drm_panthor_vm_create vm{};
+        server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+        ASSERT_EQ(server.fetch(), 0);
+        EXPECT_EQ(server.answer(answer), error);
+        EXPECT_EQ(server.result(), -EIO);
+    }
+    copies[0].bytes = UINT64_MAX;
+    LyingServer server;
+    drm_panthor_vm_create vm{};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    ASSERT_EQ(server.fetch(), 0);
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_READ, .copies = list, .copy_count = 1}), -E2BIG);
+    EXPECT_EQ(server.result(), -EIO);
+}
+
+TEST(LyingServer, NonsenseIsRefusedAndTheCallStays) {
+    LyingServer server;
+    drm_panthor_vm_create vm{};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    EXPECT_EQ(server.command(77, 0), -EINVAL);
+    ASSERT_EQ(server.fetch(), 0);
+    EXPECT_EQ(server.answer({.what = 9}), -EINVAL);
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_DONE, .result = 1}), -EINVAL);
+    EXPECT_EQ(server.command(BELFRY_NODE_ANSWER, 1), -EFAULT);
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_DONE}), 0);
+    EXPECT_EQ(server.result(), 0);
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_DONE}), 0);  // twice: nobody is there
+}
+
+TEST(LyingServer, ASlotThatCannotBeWrittenIsAnErrorOfTheCaller) {
+    LyingServer server;
+    drm_panthor_vm_create vm{};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    EXPECT_EQ(server.command(BELFRY_NODE_FETCH, 8), -EFAULT);
+    EXPECT_EQ(server.result(), -EIO);
+}
+
+TEST(LyingServer, WhoReadsForEverLosesTheNode) {
+    LyingServer server;
+    drm_panthor_vm_create vm{};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    while (server.fetch() == 0)
+        if (server.answer({.what = BELFRY_NODE_READ}) != 0) break;
+    EXPECT_EQ(server.result(), -ENODEV);
+}
+
+TEST(LyingServer, PointsHaveOneLife) {
+    LyingServer server;
+    drm_syncobj_create syncobj{};
+    ASSERT_EQ(::ioctl(server.node.get(), DRM_IOCTL_SYNCOBJ_CREATE, &syncobj), 0);
+    drm_panthor_vm_create vm{};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    ASSERT_EQ(server.fetch(), 0);  // names the file
+    belfry_node_sync sync{.file = server.slot.call.file, .handle = syncobj.handle};
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), -EINVAL);  // nothing there
+    ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_PREPARE, sync), 0);
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), -EINVAL);  // still
+    const std::uint64_t id = sync.id;
+    ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_PUBLISH, sync), 0);
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_PUBLISH, sync), -EINVAL);
+    ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), 0);
+    EXPECT_NE(sync.id, 0U);  // pending
+    sync = {.id = id, .error = 5};
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_SIGNAL, sync), -EINVAL);
+    sync.error = -EXDEV;
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_SIGNAL, sync), 0);
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_SIGNAL, sync), -ENOENT);
+    EXPECT_EQ(server.fetch(), 0);  // the news of the fence that FIND told of
+    EXPECT_EQ(server.slot.call.kind, BELFRY_NODE_FENCE);
+    EXPECT_EQ(server.slot.call.result, -EXDEV);
+    sync = {.file = 12345, .handle = syncobj.handle};
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), -ENOENT);
+    sync = {.file = server.slot.call.file, .handle = 999};
+    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_PREPARE, sync), -ENOENT);
+}
+
+TEST(LyingServer, AControlFileIsItsOpenersAlone) {
+    const LyingServer server;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        belfry_node_sync sync{};
+        const bool refused =
+            ::ioctl(server.control.get(), BELFRY_NODE_SYNC_FIND, &sync) != 0 && errno == EPERM;
+        ::_exit(refused ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+}
+
+}  // namespace
+}  // namespace belfry::kernel_tests
