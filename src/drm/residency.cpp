@@ -128,7 +128,12 @@ void Hold::release() {
     unlink();
     failed_ = false;
     if (buffer_ == nullptr) return;
-    --buffer_->residence.holds_;
+    Residence& residence = buffer_->residence;
+    --residence.holds_;
+    if (residence.managed()) {
+        Residency& residency = *residence.residency_;
+        if (residency.resident_bytes() > residency.budget_) residency.changed();
+    }
     buffer_.reset();
 }
 
@@ -335,7 +340,9 @@ bool Residency::make_room(std::uint64_t bytes) {
 }
 
 Residency::Claim Residency::claim(LongRunningContext* context, Beyond beyond) {
-    claimant_ = context;
+    const auto* const before = std::exchange(claimant_, context);
+    // What was brought beyond the budget for that one may go again.
+    if (before != nullptr && before != context && resident_bytes() > budget_) changed();
     if (context == nullptr || context->complete()) return Claim::ready;
     if (std::exchange(context->failed_, false)) return Claim::failed;
     std::uint64_t missing = 0;
@@ -364,6 +371,15 @@ void Residency::trim() {
         if (!fits && bytes_[index(ResidencyState::evicting)] != 0) return;
         start_restore(*at);
     }
+}
+
+bool Residency::exceeds_in_vain() const {
+    if (store_full_ || resident_bytes() - bytes_[index(ResidencyState::evicting)] <= budget_) return false;
+    const auto goes = [this](const BufferUse& use) { return evictable(use.buffer_.residence); };
+    return std::ranges::any_of(unattached_, [this](const Residence& each) { return evictable(each); }) ||
+           std::ranges::any_of(contexts_, [&](const LongRunningContext& context) {
+               return std::ranges::any_of(context.resident_, goes);
+           });
 }
 
 void Residency::check_invariants() const {

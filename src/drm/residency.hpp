@@ -173,6 +173,10 @@ class Residency {
     /// Evicts what is beyond the budget, and for what was asked for; then restores that.
     void trim();
 
+    /// Memory is beyond the budget, though some of it could go. Never true once trim() has been called after
+    /// the last change.
+    [[nodiscard]] bool exceeds_in_vain() const;
+
     [[nodiscard]] std::uint64_t budget() const { return budget_; }
     /// Bytes that count against the budget; those on their way included.
     [[nodiscard]] std::uint64_t resident_bytes() const;

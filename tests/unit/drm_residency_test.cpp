@@ -246,6 +246,42 @@ TEST_F(Memory, AContextThatIsTooLargeGoesBeyondTheBudgetWhenItIsToldTo) {
     EXPECT_EQ(residency.resident_bytes(), 12 * kPage);
 }
 
+TEST_F(Memory, WhatCameBeyondTheBudgetForOneThatDidNotRunGoesAgain) {
+    LongRunningContext first(residency);
+    LongRunningContext second(residency);
+    map(first, buffer(6));
+    const BufferPtr two = buffer(6);
+    map(second, two);
+    EXPECT_EQ(claim(first), Claim::ready);
+    first.arm_preempt_fence();
+    EXPECT_EQ(claim(second, Beyond::exceed), Claim::ready);
+    EXPECT_FALSE(residency.exceeds_in_vain());
+    const unsigned before = changes;
+    EXPECT_EQ(residency.claim(nullptr, Beyond::wait), Claim::ready);
+    EXPECT_GT(changes, before);
+    settle();
+    EXPECT_EQ(state(two), ResidencyState::evicted);
+    first.signal_preempt_fence();
+}
+
+TEST_F(Memory, WhatCameBeyondTheBudgetForAHoldGoesWithIt) {
+    LongRunningContext first(residency);
+    map(first, buffer(6));
+    EXPECT_EQ(claim(first), Claim::ready);
+    first.arm_preempt_fence();
+    const BufferPtr wanted = buffer(6);
+    Hold hold{[] {}};
+    EXPECT_FALSE(hold.take(wanted));
+    settle();
+    EXPECT_EQ(state(wanted), ResidencyState::resident);
+    const unsigned before = changes;
+    hold.release();
+    EXPECT_GT(changes, before);
+    settle();
+    EXPECT_EQ(state(wanted), ResidencyState::evicted);
+    first.signal_preempt_fence();
+}
+
 TEST_F(Memory, AFullStoreIsNotAskedAgainBeforeItGaveSomethingBack) {
     LongRunningContext first(residency);
     LongRunningContext second(residency);

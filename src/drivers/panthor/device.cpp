@@ -321,6 +321,7 @@ void Device::check_invariants() const {
     scheduler_.check_invariants();
     timers_.check_invariants();
     residency_.check_invariants();
+    BELFRY_CHECK(!residency_.exceeds_in_vain());
     mmap_offsets_.check_invariants();
 }
 
