@@ -46,6 +46,7 @@ struct Features {
     bool eventfds = false;      // groups have eventfds, some of which their program closes at once
     bool odd_kicks = false;     // of no queue, of too many, of groups that are gone
     bool memory = false;        // the device has a budget, and VMs have memory that goes and comes back
+    bool bad_store = false;     // ... and sometimes they do not
     bool silence = false;       // the firmware hears nothing for a while, or answers late, or not in time
     bool rings = false;         // programs have submit rings
     bool hostile = false;       // ... with entries and counters that are out of all rules
@@ -66,11 +67,14 @@ struct Features {
           eventfds(draw.one_in(4)),
           odd_kicks(draw.one_in(3)),
           memory(draw.one_in(8)),
+          bad_store(draw.one_in(3)),
           silence(draw.one_in(6)),
           rings(draw.one_in(5)),
           hostile(draw.one_in(3)),
           shared(draw.one_in(6)) {
         two_vms |= memory;
+        // Two that want much of the GPU: it does little in the time in which memory comes and goes.
+        rings &= !memory;
     }
 };
 

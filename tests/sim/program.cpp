@@ -71,6 +71,15 @@ void SimProgram::close() {
     world_.rig.close(*client_);
 }
 
+void SimProgram::lose(const drm::Buffer& buffer) {
+    for (const auto& [vm, hoard] : hoards_)
+        if (client_->find_buffer(hoard.handle).get() == &buffer) {
+            world_.draw.say("loses the memory of VM", vm);
+            lost_.insert(vm);
+            errors_ = true;
+        }
+}
+
 SimProgram::Group& SimProgram::open_group() {
     Draw& draw = world_.draw;
     Group& group = groups_.emplace_back();
@@ -127,7 +136,8 @@ bool SimProgram::may_be_dead(const Group& group) const {
     const auto ends = [&](const Lane* lane) {
         return lane->bad && (group.kind == Kind::faulty || group.kernel != nullptr);
     };
-    return group.destroyed || group.condemned || world_.silenced || std::ranges::any_of(group.lanes, ends) ||
+    return group.destroyed || group.condemned || world_.silenced || lost_.contains(group.vm) ||
+           std::ranges::any_of(group.lanes, ends) ||
            (group.kernel != nullptr &&
             std::ranges::any_of(group.lanes, [](const Lane* lane) { return lane->slow; }));
 }
@@ -702,6 +712,22 @@ bool SimProgram::settled() const {
            std::ranges::all_of(active_, [&](const Lane* lane) { return is_done(*lane); }) &&
            std::ranges::none_of(fence_waits_, for_ever) &&
            std::ranges::all_of(binds_, [&](const Promise& promise) { return status(promise) != 0; });
+}
+
+void SimProgram::complain() const {
+    for (const Lane* const lane : active_) {
+        if (is_done(*lane)) continue;
+        ADD_FAILURE() << "program " << number_ << ", lane " << lane->index << (lane->slow ? ", slow" : "")
+                      << ": " << sync(*lane).value << " of " << lane->jobs << " jobs, "
+                      << lane->pending.size() << " fences";
+    }
+    for (const Import& import : imports_)
+        if (import.over != import.of->points.size())
+            ADD_FAILURE() << "program " << number_ << " waits for " << import.of->points[import.over]
+                          << " of program " << import.of->owner;
+    for (const Promise& bind : binds_)
+        if (status(bind) == 0) ADD_FAILURE() << "program " << number_ << ": a bind";
+    for (const SimRing& ring : rings_) ring.complain();
 }
 
 unsigned SimProgram::timeouts() const {

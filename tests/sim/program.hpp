@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "sim/draw.hpp"
@@ -52,11 +53,15 @@ class SimProgram {
     [[nodiscard]] bool done() const;
     /// Nothing is pending.
     [[nodiscard]] bool settled() const;
+    /// Says what is pending.
+    void complain() const;
     /// How long timeouts may take altogether, in groups that end by one.
     [[nodiscard]] unsigned timeouts() const;
     [[nodiscard]] std::size_t groups() const { return groups_.size(); }
     /// All is as promised, at the end of a schedule.
     void verify();
+    /// The store could not give back a buffer, which may be one of its VMs'.
+    void lose(const drm::Buffer& buffer);
     /// The GPU has woken the sleepers of `bits` on `word`.
     void woken(const std::uint32_t& word, std::uint32_t bits);
 
@@ -179,6 +184,7 @@ class SimProgram {
     Memory streams_;
     Memory second_;                                     // for results of jobs that write through the alias
     std::unordered_map<std::uint32_t, Memory> hoards_;  // by VM: what no CPU maps, so that it can be evicted
+    std::unordered_set<std::uint32_t> lost_;            // VMs whose hoard could not be brought back once
     std::uint64_t page_in_driver_;
     std::deque<Lane> lanes_;     // all that there ever were
     std::list<Group> groups_;    // that live, or lived in this schedule

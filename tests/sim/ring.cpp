@@ -634,6 +634,14 @@ bool SimRing::settled() const {
     return done();
 }
 
+void SimRing::complain() const {
+    for (unsigned place = 0; place < entries_.size(); ++place)
+        if (fence(place) == 0 || (!destroyed_ && !over(place)))
+            ADD_FAILURE() << "ring " << ring_->made.handle << ", entry " << place << " of kind "
+                          << static_cast<int>(entries_[place].kind) << ": fence " << fence(place)
+                          << (taken(entries_[place]) ? "" : ", not taken");
+}
+
 void SimRing::verify() {
     if (wild_tail_ && !destroyed_) {
         EXPECT_EQ(ring_->consumer().error, static_cast<std::uint32_t>(EINVAL));

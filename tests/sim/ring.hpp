@@ -42,6 +42,8 @@ class SimRing {
     [[nodiscard]] bool done() const;
     /// ... and nothing that the driver has accepted is pending.
     [[nodiscard]] bool settled() const;
+    /// Says what is pending.
+    void complain() const;
     void verify();
 
   private:
@@ -84,7 +86,7 @@ class SimRing {
     [[nodiscard]] bool taken(const Entry& entry) const;
     [[nodiscard]] bool surely_pending(unsigned place) const;
     [[nodiscard]] bool over(unsigned place) const;
-    [[nodiscard]] bool group_may_be_dead() const { return group_doomed_ || world_.silenced; }
+    [[nodiscard]] bool group_may_be_dead() const { return group_doomed_ || slow_ || world_.silenced; }
 
     void write(std::optional<SomeFence> fence);
     void write_any(std::optional<SomeFence> fence, std::uint8_t flags);

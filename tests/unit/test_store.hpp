@@ -32,7 +32,7 @@ class TestStore final : public BackingStore {
         asked_.pop_front();
         const bool evicts = transfer.buffer().residence.state() == ResidencyState::evicting;
         if (const auto error = evicts ? evicting_fails : restoring_fails)
-            transfer.done(std::unexpected(*error));
+            fail(transfer, *error, evicts);
         else
             evicts ? finish_evicting(transfer) : finish_restoring(transfer);
         return true;
@@ -47,7 +47,13 @@ class TestStore final : public BackingStore {
     std::optional<base::Errno> evicting_fails;
     std::optional<base::Errno> restoring_fails;
 
+    const Buffer* lost = nullptr;  ///< could not be restored, at last
+
   private:
+    void fail(Transfer& transfer, base::Errno error, bool evicts) {
+        if (!evicts) lost = &transfer.buffer();
+        transfer.done(std::unexpected(error));
+    }
     void finish_evicting(Transfer& transfer) {
         const Buffer& buffer = transfer.buffer();
         BELFRY_CHECK(kept_.try_emplace(&buffer, buffer.data(), buffer.data() + buffer.size()).second);
