@@ -8,12 +8,13 @@
  * server asks for. Syncobjs are the kernel's own.
  *
  * Nobody is trusted. A program can make the server wait for nothing, because only its own thread touches its
- * memory. The server can make a program wait for DEADLINE at most: then it has lost its node, as it has when
- * it dies. It can give programs nothing but pages of memfds that can't shrink.
+ * memory. The server can make a program wait for DEADLINE at most, and owe fences without getting on for
+ * STALL: then it has lost its node, as it has when it dies. It can give programs nothing but pages of memfds
+ * that can't shrink.
  *
  * Who holds what: open files and the control file hold the drm_device, which holds the node. A request
- * belongs to its thread (RELEASE to itself); commands that carry it hold a reference. Lock order: node->lock
- * is innermost.
+ * belongs to its thread, or to itself if it has none; commands that carry it hold a reference. Lock order:
+ * served_node.sync_lock, a fence's lock, served_node.lock.
  */
 #include <linux/capability.h>
 #include <linux/completion.h>
@@ -52,6 +53,7 @@
 #include <drm/drm_ioctl.h>
 #include <drm/drm_syncobj.h>
 
+#include "../drm_uring.h"
 #include "belfry/uapi/node.h"
 
 /* How long a call may take from its first byte to its last. The driver's own bounds are half of it. */
@@ -92,6 +94,7 @@ struct open_file {
 	s32 pid;
 	u32 uid;
 	struct request *release; /* made with the file: closing can't fail */
+	struct drm_uring_file uring;
 };
 
 /* Bytes on their way between two processes. */
@@ -251,7 +254,7 @@ static void give_turn(struct request *request, enum request_state state)
 	list_del_init(&request->link);
 	request->state = state;
 	complete(&request->turn);
-	if (request->call.kind == BELFRY_NODE_RELEASE || request->call.kind == BELFRY_NODE_FENCE)
+	if (request->call.kind != BELFRY_NODE_IOCTL && request->call.kind != BELFRY_NODE_MMAP)
 		put_request(request);
 }
 
@@ -309,7 +312,7 @@ static void pump(struct served_node *node)
 		struct fetch *fetch = list_first_entry(&node->fetches, struct fetch, link);
 
 		request->state = REQUEST_SERVED;
-		if (request->call.kind == BELFRY_NODE_FENCE) {
+		if (request->call.kind == BELFRY_NODE_FENCE || request->call.kind == BELFRY_NODE_ENTRY) {
 			list_del_init(&request->link); /* not answered: the list's reference goes along */
 		} else {
 			list_move_tail(&request->link, &node->served);
@@ -586,30 +589,22 @@ static void watch_signalled(struct dma_fence *fence, struct dma_fence_cb *callba
 	spin_unlock_irqrestore(&node->lock, flags);
 }
 
-static int find_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+/* The id by which the server will be told; 0: it has signalled. */
+static int watch(struct served_node *node, const struct open_file *opened, struct dma_fence *fence, u64 *id)
 {
-	const struct open_file *opened = file->driver_priv;
-	struct request *request;
-	struct dma_fence *fence;
-	int error = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
+	struct request *request = make_request(BELFRY_NODE_FENCE, opened);
 
-	if (error)
-		return error;
-	request = make_request(BELFRY_NODE_FENCE, opened);
-	if (!request) {
-		dma_fence_put(fence);
+	if (!request)
 		return -ENOMEM;
-	}
 	request->node = node;
-	request->fence = fence;
+	request->fence = dma_fence_get(fence);
 	spin_lock_irq(&node->lock);
-	sync->id = request->call.id = ++node->last_id;
+	*id = request->call.id = ++node->last_id;
 	list_add_tail(&request->link, &node->watches);
 	spin_unlock_irq(&node->lock);
 	if (!dma_fence_add_callback(fence, &request->signalled, watch_signalled))
 		return 0;
-	sync->id = 0;
-	sync->error = fence->error;
+	*id = 0;
 	spin_lock_irq(&node->lock);
 	list_del_init(&request->link);
 	spin_unlock_irq(&node->lock);
@@ -617,9 +612,41 @@ static int find_point(struct served_node *node, struct drm_file *file, struct be
 	return 0;
 }
 
-static int prepare_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+static int find_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+{
+	struct dma_fence *fence;
+	int error = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
+
+	if (error)
+		return error;
+	error = watch(node, file->driver_priv, fence, &sync->id);
+	if (!error && !sync->id)
+		sync->error = fence->error;
+	dma_fence_put(fence);
+	return error;
+}
+
+static struct promise *make_promise(void)
 {
 	struct promise *promise = kzalloc(sizeof(*promise), GFP_KERNEL_ACCOUNT);
+
+	if (!promise)
+		return NULL;
+	__module_get(THIS_MODULE);
+	spin_lock_init(&promise->lock);
+	dma_fence_init(&promise->fence, &promise_operations, &promise->lock, dma_fence_context_alloc(1), 1);
+	return promise;
+}
+
+static void owe(struct served_node *node)
+{
+	if (!node->owed++)
+		mod_delayed_work(system_wq, &node->stalled, STALL);
+}
+
+static int prepare_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+{
+	struct promise *promise = make_promise();
 	int error = -ENOENT;
 	u32 id;
 
@@ -637,12 +664,9 @@ static int prepare_point(struct served_node *node, struct drm_file *file, struct
 		dma_fence_chain_free(promise->chain);
 		if (promise->syncobj)
 			drm_syncobj_put(promise->syncobj);
-		kfree(promise);
+		dma_fence_put(&promise->fence);
 		return error;
 	}
-	__module_get(THIS_MODULE);
-	spin_lock_init(&promise->lock);
-	dma_fence_init(&promise->fence, &promise_operations, &promise->lock, dma_fence_context_alloc(1), 1);
 	sync->id = id;
 	return 0;
 }
@@ -651,8 +675,7 @@ static int publish_point(struct served_node *node, struct promise *promise)
 {
 	if (!promise->syncobj)
 		return -EINVAL;
-	if (!node->owed++)
-		mod_delayed_work(system_wq, &node->stalled, STALL);
+	owe(node);
 	if (promise->chain)
 		drm_syncobj_add_point(promise->syncobj, promise->chain, &promise->fence, promise->point);
 	else
@@ -661,6 +684,67 @@ static int publish_point(struct served_node *node, struct promise *promise)
 	drm_syncobj_put(promise->syncobj);
 	promise->syncobj = NULL;
 	return 0;
+}
+
+/* What of an entry is for the server: itself, and what it waits for. */
+static int fill_entry(struct served_node *node, struct request *request, const struct open_file *opened,
+		      const struct drm_uring_submission *submission)
+{
+	struct belfry_node_call *call = &request->call;
+	const size_t entry_bytes = sizeof(submission->command.entry);
+	unsigned int i;
+
+	if (submission->wait_count > BELFRY_NODE_ENTRY_WAITS_MAX)
+		return -E2BIG;
+	memcpy(call->arguments, &submission->command.entry, entry_bytes);
+	for (i = 0; i < submission->wait_count; i++) {
+		u64 id;
+		int error = watch(node, opened, submission->points[i].fence, &id);
+
+		if (error)
+			return error; /* the server will be told of fences that it does not know, and that is
+					 all */
+		if (id)
+			memcpy(call->arguments + entry_bytes + call->bytes++ * sizeof(id), &id, sizeof(id));
+	}
+	call->argument_bytes = entry_bytes + call->bytes * sizeof(u64);
+	return 0;
+}
+
+/*
+ * drm_uring's hook. The server judges the job when it is told: a job that it refuses is one whose fence
+ * signals with an error.
+ */
+static struct dma_fence *submit_entry(struct drm_file *file, const struct drm_uring_submission *submission)
+{
+	struct served_node *node = file->minor->dev->dev_private;
+	struct open_file *opened = file->driver_priv;
+	struct request *request = make_request(BELFRY_NODE_ENTRY, opened);
+	struct promise *promise = make_promise();
+	int error = -ENOMEM;
+	u32 id;
+
+	mutex_lock(&node->sync_lock);
+	if (request && promise && !node->dead)
+		error = fill_entry(node, request, opened, submission);
+	if (!error)
+		error = xa_alloc(&node->promises, &id, promise, xa_limit_31b, GFP_KERNEL_ACCOUNT);
+	if (!error) {
+		request->call.argument = id;
+		owe(node);
+		dma_fence_get(&promise->fence); /* the submission's */
+		/* If the node has died meanwhile, its end signals the fence. */
+		if (send(node, request))
+			put_request(request);
+	}
+	mutex_unlock(&node->sync_lock);
+	if (!error)
+		return &promise->fence;
+	if (promise)
+		dma_fence_put(&promise->fence);
+	if (request)
+		put_request(request);
+	return ERR_PTR(error);
 }
 
 /* Of a promise that was taken out. */
@@ -879,6 +963,7 @@ static int open_file(struct drm_device *dev, struct drm_file *file)
 		return -ENOMEM;
 	}
 	opened->file = file;
+	drm_uring_file_init(&opened->uring);
 	file->driver_priv = opened;
 	mutex_lock(&node->sync_lock);
 	list_add_tail(&opened->link, &node->files);
@@ -953,6 +1038,14 @@ static long file_ioctl(struct file *filp, unsigned int command, unsigned long ar
 	}
 	put_request(request);
 	return result;
+}
+
+static int file_command(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	struct drm_file *file = cmd->file->private_data;
+	struct open_file *opened = file->driver_priv;
+
+	return drm_uring_command(cmd, issue_flags, &opened->uring, submit_entry);
 }
 
 /* --- mappings ---------------------------------------------------------------------------------------------
@@ -1119,6 +1212,7 @@ static const struct file_operations file_operations = {
 	.open = drm_open,
 	.release = file_release,
 	.unlocked_ioctl = file_ioctl,
+	.uring_cmd = file_command,
 	.mmap = file_mmap,
 	.poll = drm_poll,
 	.read = drm_read,

@@ -11,7 +11,9 @@
 
 #include "base/memory.hpp"
 #include "base/result.hpp"
+#include "belfry/uapi/submit_ring.h"
 #include "drm/call.hpp"
+#include "drm/fence.hpp"
 
 namespace belfry::drm {
 
@@ -46,6 +48,13 @@ class File {
     virtual void ioctl(const std::shared_ptr<Call>& call) = 0;
     /// Answers now, or when the memory is there; never if the file is destroyed before.
     virtual void mmap(const MapRequest& request, MapReply reply) = 0;
+    /// Work of an entry whose fence is owed already: none but such as ends within a bound. It waits for
+    /// `waits`. Returns its fence; on failure nothing was done.
+    virtual Result<FencePtr> submit_entry(const uapi::belfry_submit_entry& entry,
+                                          std::vector<FencePtr> waits) {
+        static_cast<void>(entry), static_cast<void>(waits);
+        return std::unexpected(Errno::not_supported);
+    }
 };
 
 /// renderD128, and card0, which alone knows masters and magics.

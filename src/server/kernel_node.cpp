@@ -155,14 +155,21 @@ class KernelNode::Point final : public drm::ForeignPoint, public Owed {
   public:
     Point(KernelNode& owner, std::uint64_t id) : node_(owner), id_(id), signalled_([this] { delete this; }) {}
     ~Point() override {
-        const auto error = fence_ != nullptr ? fence_->error() : std::nullopt;
+        const auto error = fence_ != nullptr ? fence_->error() : error_;
         uapi::belfry_node_sync end{.id = id_, .error = error ? -static_cast<std::int32_t>(*error) : 0};
         static_cast<void>(node_.sync(BELFRY_NODE_SYNC_SIGNAL, end));  // if the node is gone, so is the point
     }
 
+    /// Of one that is published already, and gets no fence.
+    void fail(Errno error) { error_ = error; }
+
     void publish(drm::FencePtr fence) override {
         uapi::belfry_node_sync publish{.id = id_};
         static_cast<void>(node_.sync(BELFRY_NODE_SYNC_PUBLISH, publish));
+        follow(std::move(fence));
+    }
+    /// The same for one that is published already.
+    void follow(drm::FencePtr fence) {
         fence_ = std::move(fence);
         node_.owed_.push_back(*this);
         if (!fence_->add_callback(signalled_)) delete this;
@@ -172,6 +179,7 @@ class KernelNode::Point final : public drm::ForeignPoint, public Owed {
     KernelNode& node_;
     std::uint64_t id_;
     drm::FencePtr fence_;  // null: not published
+    std::optional<Errno> error_;
     drm::FenceCallback signalled_;
 };
 
@@ -295,31 +303,35 @@ void KernelNode::await_completions() {
 /// Serves all that has come, then enters the kernel once for all answers.
 void KernelNode::drain() {
     draining_ = true;
-    io_uring_cqe* cqe = nullptr;
-    while (!lost_ && io_uring_peek_cqe(&ring_, &cqe) == 0) {
-        const io_uring_cqe completion = *cqe;
-        io_uring_cqe_seen(&ring_, cqe);
-        completed(completion);
+    while (!lost_ && io_uring_cq_ready(&ring_) != 0) {
+        std::vector<Completion> all;
+        io_uring_cqe* cqe = nullptr;
+        while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
+            auto& slot = *reinterpret_cast<Slot*>(cqe->user_data & ~kAnswered);
+            all.push_back({.slot = &slot,
+                           .answered = (cqe->user_data & kAnswered) != 0,
+                           .result = cqe->res,
+                           .call = slot.wire.call.id});
+            io_uring_cqe_seen(&ring_, cqe);
+        }
+        // Linux 6.1 posts what comes together in reverse. Entries must be told in their order: a queue runs
+        // them so.
+        std::ranges::sort(all, {}, &Completion::call);
+        for (const Completion& completion : all) completed(completion);
     }
     fetch_more();
     draining_ = false;
     submit();
 }
 
-void KernelNode::completed(const io_uring_cqe& completion) {
-    auto& slot = *reinterpret_cast<Slot*>(completion.user_data & ~kAnswered);
-    if ((completion.user_data & kAnswered) != 0) {
-        if (completion.res < 0) spdlog::error("an answer was refused: {}", std::strerror(-completion.res));
-        slots_.erase(&slot);
-        return;
-    }
-    --fetching_;
-    if (completion.res == 0) return serve(slot);
-    if (completion.res == -ENODEV)
+void KernelNode::completed(const Completion& completion) {
+    if (!completion.answered) --fetching_;
+    if (!completion.answered && completion.result == 0) return serve(*completion.slot);
+    if (completion.result == -ENODEV)
         lost_ = true;
-    else
-        spdlog::error("an answer was refused: {}", std::strerror(-completion.res));
-    slots_.erase(&slot);
+    else if (completion.result != 0)
+        spdlog::error("an answer was refused: {}", std::strerror(-completion.result));
+    slots_.erase(completion.slot);
 }
 
 void KernelNode::fetch_more() {
@@ -369,6 +381,10 @@ void KernelNode::serve(Slot& slot) {
         fence_signalled(call.id, call.result);
         return prepare(BELFRY_NODE_FETCH, slot);
     }
+    if (call.kind == BELFRY_NODE_ENTRY) {
+        submit_entry(slot);
+        return prepare(BELFRY_NODE_FETCH, slot);
+    }
     const auto client = client_of(slot);
     if (!client) return answer(slot, std::unexpected(client.error()));
     (*client)->serving.insert(&slot);
@@ -391,11 +407,33 @@ Result<KernelNode::Client*> KernelNode::client_of(const Slot& slot) {
     return (clients_[call.file] = std::move(client)).get();
 }
 
+void KernelNode::submit_entry(const Slot& slot) {
+    const uapi::belfry_node_call& call = slot.wire.call;
+    auto point = std::make_unique<Point>(*this, call.argument);
+    uapi::belfry_submit_entry entry{};
+    std::memcpy(&entry, call.arguments, sizeof entry);
+    std::vector<drm::FencePtr> waits;
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(call.bytes, BELFRY_NODE_ENTRY_WAITS_MAX); ++i) {
+        std::uint64_t id = 0;
+        std::memcpy(&id, call.arguments + sizeof entry + i * sizeof id, sizeof id);
+        const auto [found, unknown] = watched_.try_emplace(id);
+        if (unknown) found->second = drm::Fence::make(contexts_.allocate(), 1);
+        waits.push_back(found->second);
+        if (found->second->is_signalled()) watched_.erase(found);
+    }
+    const auto client = client_of(slot);
+    if (!client) return point->fail(client.error());
+    auto fence = (*client)->file->submit_entry(entry, std::move(waits));
+    if (!fence) return point->fail(fence.error());
+    point.release()->follow(std::move(*fence));
+}
+
 void KernelNode::fence_signalled(std::uint64_t id, std::int32_t error) {
-    const auto found = watched_.find(id);
-    if (found == watched_.end()) return;
-    const drm::FencePtr fence = std::move(found->second);
-    watched_.erase(found);
+    drm::FencePtr fence = drm::Fence::make(contexts_.allocate(), 1);
+    if (const auto [found, early] = watched_.try_emplace(id, fence); !early) {
+        fence = std::move(found->second);
+        watched_.erase(found);
+    }
     fence->signal(base::monotonic_ns(),
                   error != 0 ? std::optional(static_cast<Errno>(-error)) : std::nullopt);
 }

@@ -64,6 +64,12 @@ class KernelNode {
     class Syncobjs;
     class Reading;
     struct Slot;
+    struct Completion {
+        Slot* slot;
+        bool answered;  ///< else fetched
+        int result;
+        std::uint64_t call;
+    };
     struct Client;
 
     KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, drm::FenceContexts& contexts,
@@ -71,7 +77,7 @@ class KernelNode {
 
     void await_completions();
     void drain();
-    void completed(const io_uring_cqe& completion);
+    void completed(const Completion& completion);
     void fetch_more();
     void prepare(unsigned operation, Slot& slot);
     void submit();
@@ -84,6 +90,7 @@ class KernelNode {
     void answer(Slot& slot, base::Result<void> result);
     void end_client(std::uint64_t serial);
     base::Result<Client*> client_of(const Slot& slot);
+    void submit_entry(const Slot& slot);
     void fence_signalled(std::uint64_t id, std::int32_t error);
     base::Result<void> sync(unsigned long request, uapi::belfry_node_sync& args);
 
@@ -95,7 +102,8 @@ class KernelNode {
     asio::posix::stream_descriptor completions_;  // borrows the ring's descriptor
     std::unordered_map<Slot*, std::shared_ptr<Slot>> slots_;
     std::unordered_map<std::uint64_t, std::unique_ptr<Client>> clients_;
-    /// What of the kernel's fences our jobs wait for, by the kernel's ids.
+    /// What of the kernel's fences our jobs wait for, by the kernel's ids. One that has signalled was told of
+    /// before the entry that waits for it.
     std::unordered_map<std::uint64_t, drm::FencePtr> watched_;
     /// Published and not signalled: what our jobs owe the kernel's syncobjs.
     struct Owed

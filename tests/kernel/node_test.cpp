@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "belfry/uapi/sync_file.h"
+#include "belfry/uapi/uring_cmd.h"
 #include "kernel/node_rig.hpp"
 
 namespace belfry::kernel_tests {
@@ -244,6 +246,13 @@ class JobRig {
     [[nodiscard]] belfry::Result<void> submit(std::span<const SyncOp> syncs = {}) {
         return group.submit(0, va, bytes_, syncs);
     }
+    [[nodiscard]] uapi::belfry_submit_entry entry(std::uint64_t user_data) const {
+        uapi::belfry_submit_entry entry{.opcode = uapi::BELFRY_PANTHOR_SUBMIT_JOB, .user_data = user_data};
+        const uapi::belfry_panthor_submit_job job{
+            .group_handle = group.handle(), .stream_addr = va, .stream_size = bytes_};
+        std::memcpy(entry.payload, &job, sizeof job);
+        return entry;
+    }
     [[nodiscard]] belfry::Result<void> submit_endless(std::span<const SyncOp> syncs = {}) {
         return group.submit(0, va + 512, endless_bytes_, syncs);
     }
@@ -364,6 +373,121 @@ TEST(KernelNode, BindsInTheBackgroundSignalPoints) {
         .ops = {.stride = sizeof op, .count = 1, .array = reinterpret_cast<std::uintptr_t>(&op)}};
     ASSERT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_BIND, &bind), 0);
     must(done.wait(7));
+}
+
+/// An io_uring for entries of panthor's.
+class EntryRing {
+  public:
+    EntryRing() {
+        io_uring_params params{};
+        params.flags = IORING_SETUP_SQE128;
+        EXPECT_EQ(io_uring_queue_init_params(256, &ring_, &params), 0);
+    }
+    ~EntryRing() { io_uring_queue_exit(&ring_); }
+    void prepare(int node, const uapi::belfry_submit_entry& entry) {
+        io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+        std::memset(sqe, 0, 2 * sizeof *sqe);
+        sqe->opcode = IORING_OP_URING_CMD;
+        sqe->fd = node;
+        sqe->cmd_op = BELFRY_URING_CMD_SUBMIT;
+        sqe->user_data = entry.user_data;
+        const uapi::belfry_uring_command command{.entry = entry};
+        std::memcpy(sqe->cmd, &command, sizeof command);
+    }
+    /// Enters once for all that is prepared; the results by user_data.
+    std::map<std::uint64_t, int> run(unsigned count) {
+        EXPECT_EQ(io_uring_submit_and_wait(&ring_, count), static_cast<int>(count));
+        std::map<std::uint64_t, int> results;
+        while (results.size() < count) {
+            io_uring_cqe* cqe = nullptr;
+            if (io_uring_wait_cqe(&ring_, &cqe) != 0) continue;
+            results[cqe->user_data] = cqe->res;
+            io_uring_cqe_seen(&ring_, cqe);
+        }
+        return results;
+    }
+
+  private:
+    io_uring ring_{};
+};
+
+TEST(KernelNode, JobsComeInBatchesThroughIoUring) {
+    const Server server;
+    const Device device = server.device();
+    JobRig rig(device);
+    EntryRing ring;
+    constexpr unsigned kJobs = 128;
+    for (unsigned i = 0; i < kJobs; ++i) ring.prepare(device.fd(), rig.entry(i));
+    const auto results = ring.run(kJobs);
+    EXPECT_EQ(results.size(), kJobs);
+    for (const auto& [job, result] : results) EXPECT_EQ(result, 0) << job;
+    EXPECT_EQ(rig.result(), 42U);
+}
+
+TEST(KernelNode, EntriesWaitForAndSignalPoints) {
+    const Server server;
+    const Device device = server.device();
+    JobRig one(device);
+    JobRig two(device);
+    const Syncobj timeline = must(device.create_syncobj());
+    EntryRing ring;
+    constexpr unsigned kJobs = 100;
+    for (unsigned i = 0; i < kJobs; ++i) {
+        auto entry = (i % 2 == 0 ? one : two).entry(i);
+        entry.signal_handle = timeline.handle();
+        entry.signal_point = i + 1;
+        entry.wait_handle = i == 0 ? 0 : timeline.handle();
+        entry.wait_point = i;
+        ring.prepare(device.fd(), entry);
+    }
+    for (const auto& [job, result] : ring.run(kJobs)) EXPECT_EQ(result, 0) << job;
+    must(timeline.wait(kJobs));
+    EXPECT_EQ(one.result() + two.result(), 84U);
+}
+
+TEST(KernelNode, AnEntryIsNotDoneBeforeWhatItWaitsFor) {
+    const Server server;
+    const Device device = server.device();
+    JobRig slow(device);
+    JobRig rig(device);
+    const Syncobj first = must(device.create_syncobj());
+    must(slow.submit_endless(std::array{SyncOp{.syncobj = first, .signal = true}}));
+    EntryRing ring;
+    auto entry = rig.entry(0);
+    entry.wait_handle = first.handle();
+    ring.prepare(device.fd(), entry);
+    EXPECT_EQ(ring.run(1), (std::map<std::uint64_t, int>{{0, 0}}));  // that the other failed is not its error
+    EXPECT_LT(fence_status(device, first), 0);
+    EXPECT_EQ(rig.result(), 42U);
+}
+
+TEST(KernelNode, WhatTheDriverRefusesCompletesWithItsError) {
+    const Server server;
+    const Device device = server.device();
+    JobRig rig(device);
+    EntryRing ring;
+    auto no_group = rig.entry(0);
+    const uapi::belfry_panthor_submit_job nothing{.group_handle = 99};
+    std::memcpy(no_group.payload, &nothing, sizeof nothing);
+    ring.prepare(device.fd(), no_group);
+    auto unbounded = rig.entry(1);
+    unbounded.opcode = uapi::BELFRY_PANTHOR_SUBMIT_XGS;
+    ring.prepare(device.fd(), unbounded);
+    EXPECT_EQ(ring.run(2), (std::map<std::uint64_t, int>{{0, -EINVAL}, {1, -EOPNOTSUPP}}));
+}
+
+TEST(KernelNode, EntriesOfAKilledServerComplete) {
+    Server server;
+    const Device device = server.device();
+    JobRig rig(device);
+    EntryRing ring;
+    server.signal(SIGSTOP);
+    ring.prepare(device.fd(), rig.entry(0));
+    std::jthread killer([&] {
+        std::this_thread::sleep_for(100ms);
+        server.end(SIGKILL);
+    });
+    EXPECT_EQ(ring.run(1), (std::map<std::uint64_t, int>{{0, -ENODEV}}));
 }
 
 TEST(KernelNode, FencesOfAKilledServerSignalWithAnError) {

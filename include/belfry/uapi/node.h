@@ -32,7 +32,12 @@ struct belfry_node_command {
 #define BELFRY_NODE_IOCTL 1
 #define BELFRY_NODE_MMAP 2
 #define BELFRY_NODE_RELEASE 3 /* the file is gone; whatever is answered is not looked at */
-#define BELFRY_NODE_FENCE 4   /* a fence that FIND told of has signalled; not to be answered */
+/* A submission through io_uring (uring_cmd.h), which owes the fence named by `argument`: `arguments` hold the
+   entry, then u64 ids of `bytes` fences that it waits for. They may be told of before, and entries out of
+   order: by `id`. Not to be answered. */
+#define BELFRY_NODE_ENTRY 5
+#define BELFRY_NODE_ENTRY_WAITS_MAX 24
+#define BELFRY_NODE_FENCE 4 /* a fence that FIND told of has signalled; not to be answered */
 
 #define BELFRY_NODE_MAY_NICE (1U << 0)  /* CAP_SYS_NICE */
 #define BELFRY_NODE_MAY_ADMIN (1U << 1) /* CAP_SYS_ADMIN */

@@ -34,6 +34,17 @@ Result<drm::SubmitAccepted> File::submit(drm::SubmitRequest& request) {
     }
 }
 
+Result<drm::FencePtr> File::submit_entry(const belfry_submit_entry& entry, std::vector<drm::FencePtr> waits) {
+    // An XGS job's fence has no bound, and binds have their operations in an arena, which is not at hand.
+    if (entry.opcode != BELFRY_PANTHOR_SUBMIT_JOB) return std::unexpected(Errno::not_supported);
+    drm::SubmitArena none({}, 0);
+    drm::SubmitRequest request{
+        .entry = entry, .arena = none, .waits = std::move(waits), .signals = drm::SyncOps(syncobjs_)};
+    auto accepted = ring_job(request);
+    if (!accepted) return std::unexpected(accepted.error());
+    return std::move(accepted->finished);
+}
+
 Result<drm::SubmitAccepted> File::ring_job(drm::SubmitRequest& request) {
     const auto args = payload_of<belfry_panthor_submit_job>(request.entry);
     const auto* const found = groups_.find(args.group_handle);
