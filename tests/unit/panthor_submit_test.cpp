@@ -347,6 +347,21 @@ TEST_F(Submit, EachJobThatEndsGivesTheNextOneFiveSeconds) {
     EXPECT_EQ(client.fence_status(last), 1);
 }
 
+TEST_F(Submit, TheTimeOfAJobDoesNotBeginWithOneBeforeItThatHadNoStream) {
+    ASSERT_EQ(group.submit({{.syncs = {signal_op(client.syncobj())}}}), 0);
+    rig.advance(4s);
+    const std::uint32_t end = client.syncobj();
+    const Stream loop = client.stream(loop_for_ever);
+    ASSERT_EQ(group.submit({{.stream = loop, .syncs = {signal_op(end)}}}), 0);
+    rig.run(100);
+    rig.advance(4s);
+    rig.run(100);
+    EXPECT_EQ(client.fence_status(end), 0);
+    rig.advance(1s);
+    rig.run(100);
+    EXPECT_EQ(client.fence_status(end), -ETIMEDOUT);
+}
+
 TEST_F(Submit, AJobsTimeBeginsWhenTheFirmwareHasStartedItsGroup) {
     const std::uint32_t end = client.syncobj();
     const Stream loop = client.stream(loop_for_ever);

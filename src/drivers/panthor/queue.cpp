@@ -220,7 +220,8 @@ void Queue::check_done() {
         }
         complete(*job, error);
     }
-    if (!progress) return;
+    // Where all that was left had no stream the time must not go on for the next job.
+    if (!progress && !in_flight_.empty()) return;
     job_timer_.cancel();
     time_left_ = kJobTimeoutNs;
     update_clock();
