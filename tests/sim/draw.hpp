@@ -69,9 +69,9 @@ struct Features {
           memory(draw.one_in(8)),
           bad_store(draw.one_in(3)),
           silence(draw.one_in(6)),
-          rings(draw.one_in(5)),
+          rings(draw.one_in(6)),
           hostile(draw.one_in(3)),
-          shared(draw.one_in(6)) {
+          shared(draw.one_in(8)) {
         two_vms |= memory;
         // Two that want much of the GPU: it does little in the time in which memory comes and goes.
         rings &= !memory;
