@@ -572,6 +572,35 @@ TEST_F(XgsAndABadFirmware, AnUpdateThatIsNeverToldIsFoundWithinASecondAndCounted
     EXPECT_FALSE(rig.device().next_deadline()) << "nobody waits any more";
 }
 
+TEST_F(XgsAndABadFirmware, AnUpdateWhoseInterruptIsStillOnItsWayIsNotCounted) {
+    update();
+    rig.advance(1s);
+    EXPECT_EQ(memory.u64(kOut), 1u);
+    EXPECT_EQ(rig.info().missed_reports, 0u);
+    EXPECT_FALSE(rig.device().next_deadline()) << "nobody waits any more";
+}
+
+TEST_F(XgsAndABadFirmware, NorIsOneThatNamesNothing) {
+    update();
+    lose_the_report();
+    rig.advance(1s);
+    EXPECT_EQ(memory.u64(kOut), 1u);
+    EXPECT_EQ(rig.info().missed_reports, 0u);
+}
+
+TEST_F(XgsAndABadFirmware, UpdatesInterruptOnlyWhileSomebodyWaits) {
+    const auto interrupt = [&] { return (slot().input->ack_irq_mask & gpu::kGroupSyncUpdate) != 0; };
+    group.queue(0).run([&](W& w) { add_one(w, at(kOut + 64)); });
+    EXPECT_FALSE(interrupt());
+    EXPECT_EQ(slot().reports->written, 0u);
+    ASSERT_EQ(submit(queue(), {wait_gt(at(kGate), 0)}), 0);
+    EXPECT_TRUE(interrupt());
+    group.queue(0).run([&](W& w) { add_one(w, at(kGate)); });
+    EXPECT_FALSE(interrupt());
+    group.queue(0).run([&](W& w) { add_one(w, at(kGate)); });
+    EXPECT_EQ(slot().reports->written, 1u);
+}
+
 TEST_F(XgsAndABadFirmware, AReportOfAnAddressThatMeansNothingIsNobodysHarm) {
     update();
     const_cast<gpu::GroupReports*>(slot().reports)->addresses[0] = ~0ULL;

@@ -46,6 +46,11 @@ Device::Device(const gpu::Board& board, drm::ExportHost& exports, const drm::Mem
       mcu_memory_(mmu_),
       scheduler_(firmware_, mmu_, board.mmio, timers_, residency_),
       sync_waits_(timers_, {.listen = [this](bool on) { scheduler_.listen_for_sync_updates(on); },
+                            .catch_up =
+                                [this] {
+                                    for (unsigned i = 0; i < scheduler_.slot_count(); ++i)
+                                        if (scheduler_.on_slot(i) != nullptr) slot_events(i);
+                                },
                             .wake = [this](drm::Work& work) { wake(work); }}) {}
 
 Device::~Device() {

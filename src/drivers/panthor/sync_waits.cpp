@@ -58,7 +58,11 @@ void VmSyncWaits::advance() {
 }
 
 SyncWaits::SyncWaits(drm::Timers& timers, Hooks hooks)
-    : timers_(timers), hooks_(std::move(hooks)), missed_timer_(timers, [this] { look_again(); }) {}
+    : timers_(timers), hooks_(std::move(hooks)), missed_timer_(timers, [this] {
+          // What has been reported is not missed, however late its interrupt.
+          hooks_.catch_up();
+          hooks_.wake(find_missed_);
+      }) {}
 
 void SyncWaits::add(SyncWait& wait) {
     if (!locate(wait)) return;
@@ -124,13 +128,14 @@ void SyncWaits::advance() {
     waits_.look_at_all([this](drm::ValueWait& wait) { end(static_cast<SyncWait&>(wait)); });
 }
 
-void SyncWaits::look_again() {
+void SyncWaits::FindMissed::advance() {
+    if (!waits.listening_) return;  // nobody waits any more
     base::full_fence();
-    waits_.look_at_all([this](drm::ValueWait& wait) {
-        ++missed_;
-        end(static_cast<SyncWait&>(wait));
+    waits.waits_.look_at_all([this](drm::ValueWait& wait) {
+        ++waits.missed_;
+        waits.end(static_cast<SyncWait&>(wait));
     });
-    missed_timer_.arm(timers_.now() + kMissedNs);
+    waits.missed_timer_.arm(waits.timers_.now() + kMissedNs);
 }
 
 void SyncWaits::Disarm::advance() {

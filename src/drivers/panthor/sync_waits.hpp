@@ -111,6 +111,8 @@ class SyncWaits final : private drm::Work {
     struct Hooks {
         /// The GPU is to report updates of sync objects, or need not any more.
         std::function<void(bool)> listen;
+        /// Takes what the GPU has told of already, though its interrupt may still be on its way.
+        std::function<void()> catch_up;
         std::function<void(drm::Work&)> wake;
     };
     SyncWaits(drm::Timers& timers, Hooks hooks);
@@ -144,7 +146,6 @@ class SyncWaits final : private drm::Work {
     bool locate(SyncWait& wait);
     void remove(SyncWait& wait);
     void end(SyncWait& wait);
-    void look_again();
 
     drm::Timers& timers_;
     Hooks hooks_;
@@ -157,6 +158,12 @@ class SyncWaits final : private drm::Work {
         SyncWaits& waits;
     } disarm_{*this};
     drm::Timer missed_timer_;
+    /// By Work: behind the look at all that catching up may have asked for.
+    struct FindMissed final : drm::Work {
+        explicit FindMissed(SyncWaits& in) : waits(in) {}
+        void advance() override;
+        SyncWaits& waits;
+    } find_missed_{*this};
     std::uint64_t missed_ = 0;
 };
 
