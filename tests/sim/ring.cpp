@@ -486,7 +486,7 @@ void SimRing::misbehave() {
     const std::uint32_t far = 1U << 30 | world_.draw.below(1U << 30);
     if (world_.draw.one_in(2)) {
         wild_head_ = true;
-        base::store(ring_->client().cq_head, given_back_ + far, base::kRelease);
+        ring_->give_back(given_back_ + far);
     } else {
         wild_tail_ = true;
         base::store(ring_->client().sq_tail, published_ + far, base::kRelease);
