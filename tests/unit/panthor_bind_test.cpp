@@ -603,7 +603,7 @@ TEST_F(Bind, WhenTheDeviceGoesTheFencesOfWhatIsStillQueuedAreCancelled) {
 
 #ifndef BELFRY_SANITIZED  // a sanitizer's allocator ends the process when it is given nothing
 
-/// While it lives, the process gets some 4 MiB more, and then nothing.
+/// While it lives, there are some 4 MiB of memory, and then nothing.
 class ScarceMemory {
   public:
     ScarceMemory() {
@@ -611,15 +611,28 @@ class ScarceMemory {
         rlim_t pages = 0;
         statm >> pages;
         ::getrlimit(RLIMIT_AS, &before_);
-        const rlimit scarce{.rlim_cur = pages * kPage + (4 << 20), .rlim_max = before_.rlim_max};
+        const rlimit scarce{.rlim_cur = pages * kPage + kLeft, .rlim_max = before_.rlim_max};
         ::setrlimit(RLIMIT_AS, &scarce);
+        // What the allocator has kept of tests before this one would be found too.
+        while (auto* const block = new (std::nothrow) Block{.next = blocks_}) blocks_ = block;
+        for (std::uint64_t left = 0; left < kLeft && blocks_ != nullptr; left += sizeof(Block)) give_back();
     }
-    ~ScarceMemory() { ::setrlimit(RLIMIT_AS, &before_); }
+    ~ScarceMemory() {
+        ::setrlimit(RLIMIT_AS, &before_);
+        while (blocks_ != nullptr) give_back();
+    }
     ScarceMemory(const ScarceMemory&) = delete;
     ScarceMemory& operator=(const ScarceMemory&) = delete;
 
   private:
+    static constexpr std::uint64_t kLeft = 4 << 20;
+    struct alignas(kPage) Block {
+        Block* next;
+    };
+    void give_back() { delete std::exchange(blocks_, blocks_->next); }
+
     rlimit before_{};
+    Block* blocks_ = nullptr;
 };
 
 /// Takes 8 MiB of page tables.
