@@ -73,8 +73,6 @@ struct Features {
           hostile(draw.one_in(3)),
           shared(draw.one_in(8)) {
         two_vms |= memory;
-        // Two that want much of the GPU: it does little in the time in which memory comes and goes.
-        rings &= !memory;
     }
 };
 

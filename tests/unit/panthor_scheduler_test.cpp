@@ -186,6 +186,19 @@ TEST_F(WithOneSlot, ARescuedGroupKeepsItForASlice) {
     EXPECT_FALSE(low.active());
 }
 
+TEST_F(WithOneSlot, TurnsThatAreCutShortDoNotKeepAGroupFromBeingRescued) {
+    UserGroup& high = idle({.priority = kHigh});
+    UserGroup& low = endless(kLow);
+    bool kept = false;
+    for (auto left = kRescue + 2 * kSlice; left > 0ms; left -= 1ms) {
+        count(high.queue(0));
+        high.queue(0).tell();
+        pass(1ms);
+        kept |= low.active() && !high.queue(0).drained();
+    }
+    EXPECT_TRUE(kept) << "a whole slice, against one that always has something to do";
+}
+
 // --- groups that do not need their slot
 
 TEST_F(WithOneSlot, AnIdleGroupGivesItUpToWhoeverWaits) {

@@ -39,7 +39,7 @@ void Scheduler::work_seen(Group& group) {
         case GroupState::idle:
         case GroupState::blocked:
             group.step(GroupEvent::work_seen);
-            make_runnable(group);
+            make_runnable(group, timers_.now());
             schedule();
             break;
         case GroupState::starting:
@@ -60,9 +60,12 @@ void Scheduler::work_seen(Group& group) {
     }
 }
 
-void Scheduler::make_runnable(Group& group) {
-    group.runnable_since = timers_.now();
-    runnable_[group.priority()].push_back(group);
+void Scheduler::make_runnable(Group& group, std::uint64_t since) {
+    group.runnable_since = since;
+    RunnableGroups& groups = runnable_[group.priority()];
+    const auto later =
+        std::ranges::find_if(groups, [since](const Group& other) { return other.runnable_since > since; });
+    groups.insert(later, group);
 }
 
 void Scheduler::end(Group& group) {
@@ -391,13 +394,18 @@ void Scheduler::started(unsigned index) {
 
 void Scheduler::suspended(unsigned index) {
     ++suspends_;
-    suspend_ns_ += timers_.now() - slots_[index].suspend_asked;
+    const std::uint64_t asked = slots_[index].suspend_asked;
+    suspend_ns_ += timers_.now() - asked;
+    // Who has not had all of its slice has waited since before that, or turns that are cut short each time
+    // would keep it from ever being rescued.
+    const bool cut_short = asked < slots_[index].slice_end;
     const GroupPtr group = vacate(index);
     group->has_saved_state = true;
     if (group->can_run()) {
         const GroupEvent event = group->judge_suspended(firmware_.slot(index));
         group->step(event);
-        if (group->state() == GroupState::runnable) make_runnable(*group);
+        if (group->state() == GroupState::runnable)
+            make_runnable(*group, cut_short ? group->runnable_since : timers_.now());
     } else {
         group->step(GroupEvent::gave_up);
     }

@@ -98,7 +98,8 @@ class Scheduler {
         std::uint64_t suspend_asked = 0;
     };
 
-    void make_runnable(Group& group);
+    /// `since`: when it began to wait for a slice of its own.
+    void make_runnable(Group& group, std::uint64_t since);
     void rescue();
     enum class Memory : std::uint8_t {
         ready,
