@@ -612,7 +612,13 @@ void SimRing::expect_legitimate(unsigned place, std::int32_t result) {
     EXPECT_TRUE(fine) << "entry " << place << " of kind " << static_cast<int>(entry.kind) << ": " << result;
 }
 
+/// The driver, told of a wild tail, looks at it in the ring's next turn.
+bool SimRing::tail_is_judged() const {
+    return !wild_tail_ || destroyed_ || base::load(ring_->consumer().error, base::kAcquire) != 0;
+}
+
 bool SimRing::done() const {
+    if (!tail_is_judged()) return false;
     if (slow_) return true;
     for (unsigned place = 0; place < entries_.size(); ++place) {
         const Entry& entry = entries_[place];
@@ -635,6 +641,7 @@ bool SimRing::settled() const {
 }
 
 void SimRing::complain() const {
+    if (!tail_is_judged()) ADD_FAILURE() << "ring " << ring_->made.handle << ": its wild tail goes unseen";
     for (unsigned place = 0; place < entries_.size(); ++place)
         if (fence(place) == 0 || (!destroyed_ && !over(place)))
             ADD_FAILURE() << "ring " << ring_->made.handle << ", entry " << place << " of kind "
@@ -643,9 +650,6 @@ void SimRing::complain() const {
 }
 
 void SimRing::verify() {
-    if (wild_tail_ && !destroyed_) {
-        EXPECT_EQ(ring_->consumer().error, static_cast<std::uint32_t>(EINVAL));
-    }
     for (unsigned place = 0; place < entries_.size(); ++place) {
         const Entry& entry = entries_[place];
         const int status = signals(entry) ? fence(place) : 1;

@@ -109,6 +109,7 @@ class SimRing {
     void hear(const drm::Told& told);
     void expect_legitimate(unsigned place, std::int32_t result);
     void verify_order() const;
+    [[nodiscard]] bool tail_is_judged() const;
 
     World& world_;
     Client& client_;
