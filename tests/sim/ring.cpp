@@ -48,13 +48,16 @@ SimRing::SimRing(World& world, Client& client) : world_(world), client_(client),
     streams_ = client.memory(vm_, kEntriesMax * kStreamBytes);
     for (unsigned place = 0; place < kEntriesMax; ++place) syncobjs_.push_back(client.syncobj());
     gate_ = client.syncobj();
-    if (world.features.xgs) {
-        drm_panthor_xgs_queue_create create{.vm_id = vm_, .eventfd_sync_update = -1};
-        EXPECT_EQ(client.ioctl(DRM_IOCTL_PANTHOR_XGS_QUEUE_CREATE, create), 0);
-        xgs_queue_ = create.handle;
-    }
     open_group();
     open_ring();
+    open_xgs_queue();
+}
+
+void SimRing::open_xgs_queue() {
+    if (!world_.features.xgs) return;
+    drm_panthor_xgs_queue_create create{.vm_id = vm_, .eventfd_sync_update = -1};
+    EXPECT_EQ(client_.ioctl(DRM_IOCTL_PANTHOR_XGS_QUEUE_CREATE, create), 0);
+    xgs_queue_ = create.handle;
 }
 
 void SimRing::open_ring() {
@@ -117,6 +120,12 @@ void SimRing::begin() {
     if (chain_) chain_broken_ = failed(entries_[*chain_]);
     chain_.reset();
     const bool stuck = std::ranges::any_of(entries_, [&](const Entry& entry) { return !taken(entry); });
+    if (destroyed_ && xgs_queue_ != 0) {
+        // A job that was accepted may wait for one of a group that has died, and nobody releases it.
+        drm_panthor_xgs_queue_destroy destroy{.handle = std::exchange(xgs_queue_, 0)};
+        EXPECT_EQ(client_.ioctl(DRM_IOCTL_PANTHOR_XGS_QUEUE_DESTROY, destroy), 0);
+        open_xgs_queue();
+    }
     if (destroyed_ || wild_tail_ || wild_head_ || stuck) {
         if (!destroyed_) {
             EXPECT_EQ(ring_->destroy(), 0);
@@ -474,8 +483,12 @@ void SimRing::destroy() {
     world_.draw.say("destroys the ring");
     EXPECT_EQ(ring_->destroy(), 0);
     destroyed_ = true;
-    for (unsigned place = 0; place < entries_.size(); ++place)
-        entries_[place].died = !entries_[place].result && fence(place) == kNoFence;
+    for (unsigned place = 0; place < entries_.size(); ++place) {
+        Entry& entry = entries_[place];
+        // An XGS job that was accepted goes on, and without a bound it shows that only when it is done.
+        const bool may_go_on = entry.kind == Kind::xgs && !entry.bounded;
+        entry.died = !entry.result && fence(place) == kNoFence && !may_go_on;
+    }
     link_open_ = false;
 }
 

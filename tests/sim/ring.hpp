@@ -72,6 +72,7 @@ class SimRing {
 
     void open_ring();
     void open_group();
+    void open_xgs_queue();
     [[nodiscard]] bool has(const Entry& entry, std::uint8_t flag) const { return (entry.flags & flag) != 0; }
     [[nodiscard]] static bool signals(const Entry& entry) {
         return entry.kind == Kind::nop || entry.kind == Kind::job || entry.kind == Kind::bind ||
