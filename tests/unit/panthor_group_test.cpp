@@ -563,17 +563,16 @@ long futex(const std::uint32_t* word, int operation, std::uint32_t value,
 TEST_F(Groups, AProgramThatSleepsOnExtractWakesWhenItsGroupEnds) {
     UserGroup& group = looping(client);
     rig.run(3);
-    // A thread sleeps on a word of its own, and is moved to EXTRACT once it is known to sleep: so its sleep
-    // comes before the group's end without anybody waiting for time to pass.
-    const Memory pillow = client.memory();
-    const std::uint32_t* const bed = &pillow.as<std::uint32_t>();
     const auto* const extract = reinterpret_cast<const std::uint32_t*>(&group.queue(0).output().extract);
+    const std::uint32_t seen = base::load(*extract, base::kAcquire);
     long slept = -1;
     std::thread program([&] {
         const timespec limit{.tv_sec = 20, .tv_nsec = 0};  // only if it fails
-        slept = futex(bed, FUTEX_WAIT, 0, &limit);
+        slept = futex(extract, FUTEX_WAIT, seen, &limit);
     });
-    while (futex(bed, FUTEX_REQUEUE, 0, reinterpret_cast<const void*>(1L), extract) == 0)
+    // Moves a sleeper from EXTRACT to EXTRACT, and so tells when there is one: its sleep comes before the
+    // group's end without anybody waiting for time to pass.
+    while (futex(extract, FUTEX_REQUEUE, 0, reinterpret_cast<const void*>(1L), extract) == 0)
         std::this_thread::yield();
     EXPECT_EQ(group.destroy(), 0);
     program.join();
