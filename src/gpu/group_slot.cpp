@@ -396,7 +396,9 @@ void GroupSlot::write_status() {
 void GroupSlot::sync_updated(csf::Scope scope, std::uint64_t address, const std::byte* host) {
     firmware_.sync_updated(scope, *this, host);
     if (scope != csf::Scope::system) return;
-    if ((base::load(input_->ack_irq_mask, kRelaxed) & kGroupSyncUpdate) != 0) {
+    // After the update, both sequentially consistent: a driver that begins to listen stores the mask, fences,
+    // and reads the values (Dekker).
+    if ((base::load(input_->ack_irq_mask, base::kSeqCst) & kGroupSyncUpdate) != 0) {
         const std::uint32_t written = base::load(reports_->written, kRelaxed);
         base::store(reports_->addresses[written % kReportsMax], address, kRelaxed);
         base::store(reports_->written, written + 1, kRelease);

@@ -60,7 +60,7 @@ class FirmwareInterface {
     bool take_reports(unsigned index, Visit visit) {
         const gpu::GroupReports& reports = *slots_[index].reports;
         // Acquire: the addresses before it. Nothing is given back to the firmware, which overwrites the
-        // oldest: so it is looked once more whether any was, while they were read.
+        // oldest: the look after the loop decides whether any was lost, the one before it bounds the loop.
         const std::uint32_t written = base::load(reports.written, base::kAcquire);
         const std::uint32_t first = std::exchange(taken_reports_[index], written);
         if (written == first || written - first > gpu::kReportsMax) return false;
