@@ -57,6 +57,28 @@ Result<void> File::bind_now(Vm& vm, const drm_panthor_vm_bind_op& op) {
 }
 
 Result<void> File::bind_later(Vm& vm, std::span<const drm_panthor_vm_bind_op> ops) {
+    auto jobs = make_bind_jobs(vm, ops);
+    if (!jobs) return std::unexpected(jobs.error());
+
+    drm::SyncOps sync(syncobjs_);
+    for (const auto& op : ops)
+        if (const auto sound = collect_signals(sync, syncs_of(op)); !sound) return sound;
+    for (std::size_t i = 0; i < ops.size(); ++i) {
+        BindJob& job = *(*jobs)[i];
+        if (const auto sound = resolve_waits(sync, syncs_of(ops[i]), job.dependencies()); !sound)
+            return sound;
+        job.arm(vm.binds().make_fence());
+        armed(sync, syncs_of(ops[i]), job.finished());
+    }
+
+    // The point of no return: from here on nothing fails, and every fence is signalled by the VM's queue.
+    for (auto& job : *jobs) vm.binds().push(std::move(job));
+    sync.publish();
+    return {};
+}
+
+Result<std::vector<std::unique_ptr<BindJob>>> File::make_bind_jobs(
+    Vm& vm, std::span<const drm_panthor_vm_bind_op> ops) {
     std::vector<std::unique_ptr<BindJob>> jobs;
     jobs.reserve(ops.size());
     for (const auto& op : ops) {
@@ -67,22 +89,7 @@ Result<void> File::bind_later(Vm& vm, std::span<const drm_panthor_vm_bind_op> op
         if (!job) return std::unexpected(job.error());
         jobs.push_back(std::move(*job));
     }
-
-    drm::SyncOps sync(syncobjs_);
-    for (const auto& op : ops)
-        if (const auto sound = collect_signals(sync, syncs_of(op)); !sound) return sound;
-    for (std::size_t i = 0; i < ops.size(); ++i) {
-        BindJob& job = *jobs[i];
-        if (const auto sound = resolve_waits(sync, syncs_of(ops[i]), job.dependencies()); !sound)
-            return sound;
-        job.arm(vm.binds().make_fence());
-        armed(sync, syncs_of(ops[i]), job.finished());
-    }
-
-    // The point of no return: from here on nothing fails, and every fence is signalled by the VM's queue.
-    for (auto& job : jobs) vm.binds().push(std::move(job));
-    sync.publish();
-    return {};
+    return jobs;
 }
 
 Result<BindOp> File::prepare_bind(const Vm& vm, const drm_panthor_vm_bind_op& op) {

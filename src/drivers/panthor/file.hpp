@@ -93,6 +93,8 @@ class File final : public drm::File, private drm::SubmitDriver {
     /// The queue that can be given such a job. EINVAL, EBUSY.
     Result<XgsQueue*> find_xgs_queue(std::uint32_t handle, std::uint32_t flags,
                                      std::span<const uapi::drm_panthor_xgs_op> ops, std::size_t load);
+    Result<std::vector<std::unique_ptr<BindJob>>> make_bind_jobs(
+        Vm& vm, std::span<const uapi::drm_panthor_vm_bind_op> ops);
     Result<BindOp> prepare_bind(const Vm& vm, const uapi::drm_panthor_vm_bind_op& op);
     /// What a mapping consists of. With a buffer it is one segment of that, whose file is still missing.
     struct MapPlan {

@@ -1,6 +1,7 @@
 // panthor's entries of submit rings: jobs, binds and XGS jobs, by the same steps as the requests that do the
 // like (submit.cpp, bind.cpp, xgs.cpp). The points that an entry waits for and signals are the framework's.
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -72,28 +73,20 @@ Result<drm::SubmitAccepted> File::ring_bind(drm::SubmitRequest& request) {
     const auto* const found = vms_.find(args.vm_id);
     if (found == nullptr || args.pad != 0 || args.pad1 != 0 || args.op_count == 0) return kInvalid;
     Vm& vm = **found;
-    if (vm.unusable) return kInvalid;
     const auto ops = request.arena.read<drm_panthor_vm_bind_op>(args.ops_offset, args.op_count);
     if (!ops) return std::unexpected(ops.error());
+    if (std::ranges::any_of(*ops, [](const auto& op) { return op.syncs.count != 0; })) return kInvalid;
 
-    std::vector<std::unique_ptr<BindJob>> jobs;
-    jobs.reserve(ops->size());
-    for (const auto& op : *ops) {
-        if (op.syncs.count != 0) return kInvalid;
-        auto prepared = prepare_bind(vm, op);
-        if (!prepared) return std::unexpected(prepared.error());
-        auto job = BindJob::make(vm, std::move(*prepared));
-        if (!job) return std::unexpected(job.error());
-        jobs.push_back(std::move(*job));
-    }
+    auto jobs = make_bind_jobs(vm, *ops);
+    if (!jobs) return std::unexpected(jobs.error());
     // All but the first follow it: one fails with all before it.
-    request.move_waits_to(jobs.front()->dependencies());
-    for (std::size_t i = 1; i < jobs.size(); ++i) jobs[i]->follow();
-    for (auto& job : jobs) job->arm(vm.binds().make_fence());
-    drm::SubmitAccepted accepted{.finished = jobs.back()->finished()};
+    request.move_waits_to(jobs->front()->dependencies());
+    for (std::size_t i = 1; i < jobs->size(); ++i) (*jobs)[i]->follow();
+    for (auto& job : *jobs) job->arm(vm.binds().make_fence());
+    drm::SubmitAccepted accepted{.finished = jobs->back()->finished()};
     request.signals.all_armed(accepted.finished);
     // The point of no return: from here on nothing fails, and the fences are signalled by the VM's queue.
-    for (auto& job : jobs) vm.binds().push(std::move(job));
+    for (auto& job : *jobs) vm.binds().push(std::move(job));
     request.signals.publish();
     return accepted;
 }
