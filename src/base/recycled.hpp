@@ -13,6 +13,9 @@ namespace belfry::base {
 /// What a thread keeps, at most kKept objects, is never given back.
 template <typename T>
 class Recycled {
+    friend T;  // nobody else derives from it
+    Recycled() = default;
+
 #if !defined(BELFRY_SANITIZED) && !defined(BELFRY_CHECK_ALLOCATIONS)
   public:
     static void* operator new(std::size_t bytes) {

@@ -50,9 +50,8 @@ class File {
     virtual void mmap(const MapRequest& request, MapReply reply) = 0;
     /// Work of an entry whose fence is owed already: none but such as ends within a bound. It waits for
     /// `waits`. Returns its fence; on failure nothing was done.
-    virtual Result<FencePtr> submit_entry(const uapi::belfry_submit_entry& entry,
-                                          std::vector<FencePtr> waits) {
-        static_cast<void>(entry), static_cast<void>(waits);
+    virtual Result<FencePtr> submit_entry(const uapi::belfry_submit_entry& /*entry*/,
+                                          std::vector<FencePtr> /*waits*/) {
         return std::unexpected(Errno::not_supported);
     }
 };

@@ -118,8 +118,8 @@ Result<base::Fd> receive_channel(int primary);
 /// How the program's memory is accessed; false: there is none. A program that links the client library gets
 /// plain copies (a bad pointer ends it, as with any library); the preload library must answer EFAULT instead.
 struct UserMemory {
-    bool (*read)(void* to, const void* user, std::size_t bytes);
-    bool (*write)(void* user, const void* from, std::size_t bytes);
+    bool (*read)(void* to, const void* user, std::size_t bytes) = nullptr;
+    bool (*write)(void* user, const void* from, std::size_t bytes) = nullptr;
     /// The descriptor of ours that is the program's `number`; negative if that is not open. Lent.
     int (*descriptor)(int number) = &own_descriptor;
 
