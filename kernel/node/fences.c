@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Syncobjs and fences: the kernel's, though the server signals them.
+ *
+ * Owns    promises, which are fences that the server is to signal, and watches, which are requests that tell
+ *         it of fences that it waits for.
+ * Called  by the server's ioctls on /dev/belfry, and by drm_uring for a program's entries: both on the
+ *         caller's thread. Fences call back in any context; a worker ends all when the server is lost.
+ * Locks   served_node.sync_lock for promises. served_node.lock for watches: it is what their callbacks may
+ *         take, within a fence's.
+ */
+#include <linux/dma-fence-chain.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_syncobj.h>
+
+#include "belfry.h"
+
+/* How long a server may owe fences and get nowhere. Each step that a job can wait for takes the driver less.
+ */
+#define STALL (20 * HZ)
+
+/*
+ * A promise is a point of a syncobj and the fence that it gets. The server wants it, and so it is the node's
+ * until it is ended by whoever takes it out of `promises`: the server, or the end of the node.
+ */
+
+struct promise {
+	struct dma_fence fence; /* first: the fence is what others hold */
+	spinlock_t lock;
+	struct drm_syncobj *syncobj; /* until the publication */
+	struct dma_fence_chain *chain; /* likewise; for a timeline's point */
+	u64 point;
+};
+
+static const char *name_of(struct dma_fence *fence)
+{
+	return "belfry";
+}
+
+static void release_promise(struct dma_fence *fence)
+{
+	dma_fence_free(fence);
+	module_put(THIS_MODULE); /* whose operations it had */
+}
+
+static const struct dma_fence_ops promise_operations = {
+	.get_driver_name = name_of,
+	.get_timeline_name = name_of,
+	.release = release_promise,
+};
+
+static struct drm_file *find_file(struct served_node *node, u64 serial)
+{
+	struct open_file *opened;
+
+	list_for_each_entry (opened, &node->files, link)
+		if (opened->serial == serial)
+			return opened->file;
+	return NULL;
+}
+
+/* Under the fence's lock, maybe in an interrupt. At the node's end it is too late, and end_fences() frees. */
+static void watch_signalled(struct dma_fence *fence, struct dma_fence_cb *callback)
+{
+	struct request *request = container_of(callback, struct request, signalled);
+	struct served_node *node = request->node;
+	unsigned long flags;
+
+	spin_lock_irqsave(&node->lock, flags);
+	if (!node->dead) {
+		request->call.result = fence->error;
+		request->state = REQUEST_PENDING;
+		list_move_tail(&request->link, &node->pending);
+		pump(node);
+	}
+	spin_unlock_irqrestore(&node->lock, flags);
+}
+
+/* The id by which the server will be told; 0: it has signalled. */
+static int watch(struct served_node *node, const struct open_file *opened, struct dma_fence *fence, u64 *id)
+{
+	struct request *request = make_request(BELFRY_NODE_FENCE, opened);
+
+	if (!request)
+		return -ENOMEM;
+	request->node = node;
+	request->fence = dma_fence_get(fence);
+	spin_lock_irq(&node->lock);
+	*id = request->call.id = ++node->last_id;
+	list_add_tail(&request->link, &node->watches);
+	spin_unlock_irq(&node->lock);
+	if (!dma_fence_add_callback(fence, &request->signalled, watch_signalled))
+		return 0;
+	*id = 0;
+	spin_lock_irq(&node->lock);
+	list_del_init(&request->link);
+	spin_unlock_irq(&node->lock);
+	put_request(request);
+	return 0;
+}
+
+static int find_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+{
+	struct dma_fence *fence;
+	int error = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
+
+	if (error)
+		return error;
+	error = watch(node, file->driver_priv, fence, &sync->id);
+	if (!error && !sync->id)
+		sync->error = fence->error;
+	dma_fence_put(fence);
+	return error;
+}
+
+static struct promise *make_promise(void)
+{
+	struct promise *promise = kzalloc(sizeof(*promise), GFP_KERNEL_ACCOUNT);
+
+	if (!promise)
+		return NULL;
+	__module_get(THIS_MODULE);
+	spin_lock_init(&promise->lock);
+	dma_fence_init(&promise->fence, &promise_operations, &promise->lock, dma_fence_context_alloc(1), 1);
+	return promise;
+}
+
+static void owe(struct served_node *node)
+{
+	if (!node->owed++)
+		mod_delayed_work(system_wq, &node->stalled, STALL);
+}
+
+static int prepare_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
+{
+	struct promise *promise = make_promise();
+	int error = -ENOENT;
+	u32 id;
+
+	if (!promise)
+		return -ENOMEM;
+	promise->point = sync->point;
+	promise->syncobj = drm_syncobj_find(file, sync->handle);
+	if (promise->syncobj) {
+		error = -ENOMEM;
+		promise->chain = sync->point ? dma_fence_chain_alloc() : NULL;
+		if (promise->chain || !sync->point)
+			error = xa_alloc(&node->promises, &id, promise, xa_limit_31b, GFP_KERNEL_ACCOUNT);
+	}
+	if (error) {
+		dma_fence_chain_free(promise->chain);
+		if (promise->syncobj)
+			drm_syncobj_put(promise->syncobj);
+		dma_fence_put(&promise->fence);
+		return error;
+	}
+	sync->id = id;
+	return 0;
+}
+
+static int publish_point(struct served_node *node, struct promise *promise)
+{
+	if (!promise->syncobj)
+		return -EINVAL;
+	owe(node);
+	if (promise->chain)
+		drm_syncobj_add_point(promise->syncobj, promise->chain, &promise->fence, promise->point);
+	else
+		drm_syncobj_replace_fence(promise->syncobj, &promise->fence);
+	promise->chain = NULL; /* the syncobj's now */
+	drm_syncobj_put(promise->syncobj);
+	promise->syncobj = NULL;
+	return 0;
+}
+
+/* What of an entry is for the server: itself, and what it waits for. */
+static int fill_entry(struct served_node *node, struct request *request, const struct open_file *opened,
+		      const struct drm_uring_submission *submission)
+{
+	struct belfry_node_call *call = &request->call;
+	const size_t entry_bytes = sizeof(submission->command.entry);
+	unsigned int i;
+
+	if (submission->wait_count > BELFRY_NODE_ENTRY_WAITS_MAX)
+		return -E2BIG;
+	memcpy(call->arguments, &submission->command.entry, entry_bytes);
+	for (i = 0; i < submission->wait_count; i++) {
+		u64 id;
+		int error = watch(node, opened, submission->points[i].fence, &id);
+
+		if (error)
+			return error; /* the server will be told of fences that it does not know, and that is
+					 all */
+		if (id)
+			memcpy(call->arguments + entry_bytes + call->bytes++ * sizeof(id), &id, sizeof(id));
+	}
+	call->argument_bytes = entry_bytes + call->bytes * sizeof(u64);
+	return 0;
+}
+
+/*
+ * drm_uring's hook. The server judges the job when it is told: a job that it refuses is one whose fence
+ * signals with an error.
+ */
+struct dma_fence *submit_entry(struct drm_file *file, const struct drm_uring_submission *submission)
+{
+	struct served_node *node = file->minor->dev->dev_private;
+	struct open_file *opened = file->driver_priv;
+	struct request *request = make_request(BELFRY_NODE_ENTRY, opened);
+	struct promise *promise = make_promise();
+	int error = -ENOMEM;
+	u32 id;
+
+	mutex_lock(&node->sync_lock);
+	if (request && promise && !node->dead)
+		error = fill_entry(node, request, opened, submission);
+	if (!error)
+		error = xa_alloc(&node->promises, &id, promise, xa_limit_31b, GFP_KERNEL_ACCOUNT);
+	if (!error) {
+		request->call.argument = id;
+		owe(node);
+		dma_fence_get(&promise->fence); /* the submission's */
+		/* If the node has died meanwhile, its end signals the fence. */
+		if (send(node, request))
+			put_request(request);
+	}
+	mutex_unlock(&node->sync_lock);
+	if (!error)
+		return &promise->fence;
+	if (promise)
+		dma_fence_put(&promise->fence);
+	if (request)
+		put_request(request);
+	return ERR_PTR(error);
+}
+
+/* Of a promise that was taken out. */
+static void end_promise(struct served_node *node, struct promise *promise, int error)
+{
+	if (promise->syncobj) {
+		dma_fence_chain_free(promise->chain);
+		drm_syncobj_put(promise->syncobj);
+	} else {
+		if (error)
+			dma_fence_set_error(&promise->fence, error);
+		dma_fence_signal(&promise->fence);
+		if (--node->owed)
+			mod_delayed_work(system_wq, &node->stalled, STALL);
+		else
+			cancel_delayed_work(&node->stalled);
+	}
+	dma_fence_put(&promise->fence);
+}
+
+long control_ioctl(struct file *filp, unsigned int command, unsigned long argument)
+{
+	struct served_node *node = filp->private_data;
+	struct belfry_node_sync sync;
+	struct promise *promise;
+	struct drm_file *file;
+	int error = -ENOENT;
+
+	if (current->mm != node->server_mm)
+		return -EPERM;
+	if (copy_from_user(&sync, (void __user *)argument, sizeof(sync)))
+		return -EFAULT;
+	if (sync.error > 0 || sync.error < -MAX_ERRNO)
+		return -EINVAL;
+
+	mutex_lock(&node->sync_lock);
+	if (node->dead) {
+		/* end_fences() has been, or is about to be, and ends what there is. */
+		mutex_unlock(&node->sync_lock);
+		return -ENODEV;
+	}
+	switch (command) {
+	case BELFRY_NODE_SYNC_FIND:
+		file = find_file(node, sync.file);
+		if (file)
+			error = find_point(node, file, &sync);
+		break;
+	case BELFRY_NODE_SYNC_PREPARE:
+		file = find_file(node, sync.file);
+		if (file)
+			error = prepare_point(node, file, &sync);
+		break;
+	case BELFRY_NODE_SYNC_PUBLISH:
+		promise = xa_load(&node->promises, sync.id);
+		if (promise)
+			error = publish_point(node, promise);
+		break;
+	case BELFRY_NODE_SYNC_SIGNAL:
+		promise = xa_erase(&node->promises, sync.id);
+		if (promise) {
+			end_promise(node, promise, sync.error);
+			error = 0;
+		}
+		break;
+	default:
+		error = -ENOTTY;
+	}
+	mutex_unlock(&node->sync_lock);
+	if (!error && _IOC_DIR(command) & _IOC_READ &&
+	    copy_to_user((void __user *)argument, &sync, sizeof(sync)))
+		error = -EFAULT;
+	return error;
+}
+
+void server_stalled(struct work_struct *work)
+{
+	lose_server(container_of(to_delayed_work(work), struct served_node, stalled));
+}
+
+/* The node is dead: what the server owed signals, and what it waited for is let go. */
+void end_fences(struct served_node *node)
+{
+	struct request *request, *next;
+	struct promise *promise;
+	unsigned long id;
+	LIST_HEAD(watches);
+
+	mutex_lock(&node->sync_lock);
+	xa_for_each(&node->promises, id, promise)
+	{
+		xa_erase(&node->promises, id);
+		end_promise(node, promise, -ENODEV);
+	}
+	mutex_unlock(&node->sync_lock);
+
+	spin_lock_irq(&node->lock);
+	list_splice_init(&node->watches, &watches);
+	spin_unlock_irq(&node->lock);
+	/* Taking a callback off waits for one that runs, which does nothing now. */
+	list_for_each_entry_safe(request, next, &watches, link)
+	{
+		dma_fence_remove_callback(request->fence, &request->signalled);
+		put_request(request);
+	}
+}
