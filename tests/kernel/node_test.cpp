@@ -270,21 +270,39 @@ class JobRig {
     std::uint32_t endless_bytes_;
 };
 
-/// The status of a syncobj's fence: 0 pending, 1 signalled, a negative errno if it failed.
-int fence_status(const Device& device, const Syncobj& syncobj) {
+/// A syncobj's fence as a sync file; without one, errno says why.
+base::Fd export_fence(const Device& device, const Syncobj& syncobj) {
     uapi::drm_syncobj_handle handle{
         .handle = syncobj.handle(), .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1};
-    if (::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle) != 0) return -errno;
-    const base::Fd file(handle.fd);
-    uapi::sync_file_info info{};
-    if (::ioctl(file.get(), SYNC_IOC_FILE_INFO, &info) != 0) return -errno;
-    return info.status;
+    return base::Fd(::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle) == 0 ? handle.fd : -1);
 }
 
-TEST(KernelNode, AJobsFenceIsTheKernels) {
-    const Server server;
-    const Device device = server.device();
-    JobRig rig(device);
+/// The status of a fence: 0 pending, 1 signalled, a negative errno if it failed.
+int fence_status(const base::Fd& sync_file) {
+    uapi::sync_file_info info{};
+    return ::ioctl(sync_file.get(), SYNC_IOC_FILE_INFO, &info) == 0 ? info.status : -errno;
+}
+
+int fence_status(const Device& device, const Syncobj& syncobj) {
+    const base::Fd fence = export_fence(device, syncobj);
+    return fence ? fence_status(fence) : -errno;
+}
+
+/// True if it has signalled in time, whatever its status.
+bool signals(const base::Fd& sync_file, std::chrono::milliseconds time) {
+    pollfd readable{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&readable, 1, static_cast<int>(time.count())) == 1;
+}
+
+/// A program on the node, and a group of its whose jobs the test submits.
+class KernelNodeJobs : public testing::Test {
+  protected:
+    Server server;
+    Device device = server.device();
+    JobRig rig{device};
+};
+
+TEST_F(KernelNodeJobs, AJobsFenceIsTheKernels) {
     const Syncobj done = must(device.create_syncobj());
     must(rig.submit(std::array{SyncOp{.syncobj = done, .signal = true}}));
     must(done.wait(0));
@@ -292,28 +310,22 @@ TEST(KernelNode, AJobsFenceIsTheKernels) {
     EXPECT_EQ(fence_status(device, done), 1);
 }
 
-TEST(KernelNode, JobsOfTwoGroupsFollowEachOtherOnATimeline) {
-    const Server server;
-    const Device device = server.device();
-    JobRig one(device);
-    JobRig two(device);
+TEST_F(KernelNodeJobs, JobsOfTwoGroupsFollowEachOtherOnATimeline) {
+    JobRig second(device);
     const Syncobj timeline = must(device.create_syncobj());
     for (std::uint64_t point = 1; point <= 100; ++point) {
         std::vector<SyncOp> syncs{{.syncobj = timeline, .signal = true, .point = point}};
         if (point > 1) syncs.push_back({.syncobj = timeline, .point = point - 1});
-        must((point % 2 == 0 ? one : two).submit(syncs));
+        must((point % 2 == 0 ? rig : second).submit(syncs));
     }
     must(timeline.wait(100));
-    EXPECT_EQ(one.result(), 42U);
-    EXPECT_EQ(two.result(), 42U);
+    EXPECT_EQ(rig.result(), 42U);
+    EXPECT_EQ(second.result(), 42U);
 }
 
-TEST(KernelNode, AJobWaitsForAFenceOfAnotherProgram) {
-    const Server server;
-    const Device device = server.device();
+TEST_F(KernelNodeJobs, AJobWaitsForAFenceOfAnotherProgram) {
     const Device other = server.device();
     JobRig slow(other);
-    JobRig rig(device);
     const Syncobj first = must(other.create_syncobj());
     must(slow.submit_endless(std::array{SyncOp{.syncobj = first, .signal = true}}));
     uapi::drm_syncobj_handle handle{.handle = first.handle(), .fd = -1};
@@ -337,10 +349,7 @@ TEST(KernelNode, AJobWaitsForAFenceOfAnotherProgram) {
     EXPECT_LT(fence_status(other, first), 0);
 }
 
-TEST(KernelNode, NothingIsDoneIfASyncobjIsNotThere) {
-    const Server server;
-    const Device device = server.device();
-    JobRig rig(device);
+TEST_F(KernelNodeJobs, NothingIsDoneIfASyncobjIsNotThere) {
     const Syncobj empty = must(device.create_syncobj());
     const Syncobj done = must(device.create_syncobj());
     const std::array syncs{SyncOp{.syncobj = done, .signal = true}, SyncOp{.syncobj = empty}};
@@ -411,10 +420,7 @@ class EntryRing {
     io_uring ring_{};
 };
 
-TEST(KernelNode, JobsComeInBatchesThroughIoUring) {
-    const Server server;
-    const Device device = server.device();
-    JobRig rig(device);
+TEST_F(KernelNodeJobs, JobsComeInBatchesThroughIoUring) {
     EntryRing ring;
     constexpr unsigned kJobs = 128;
     for (unsigned i = 0; i < kJobs; ++i) ring.prepare(device.fd(), rig.entry(i));
@@ -424,16 +430,13 @@ TEST(KernelNode, JobsComeInBatchesThroughIoUring) {
     EXPECT_EQ(rig.result(), 42U);
 }
 
-TEST(KernelNode, EntriesWaitForAndSignalPoints) {
-    const Server server;
-    const Device device = server.device();
-    JobRig one(device);
-    JobRig two(device);
+TEST_F(KernelNodeJobs, EntriesWaitForAndSignalPoints) {
+    JobRig second(device);
     const Syncobj timeline = must(device.create_syncobj());
     EntryRing ring;
     constexpr unsigned kJobs = 100;
     for (unsigned i = 0; i < kJobs; ++i) {
-        auto entry = (i % 2 == 0 ? one : two).entry(i);
+        auto entry = (i % 2 == 0 ? rig : second).entry(i);
         entry.signal_handle = timeline.handle();
         entry.signal_point = i + 1;
         entry.wait_handle = i == 0 ? 0 : timeline.handle();
@@ -442,14 +445,11 @@ TEST(KernelNode, EntriesWaitForAndSignalPoints) {
     }
     for (const auto& [job, result] : ring.run(kJobs)) EXPECT_EQ(result, 0) << job;
     must(timeline.wait(kJobs));
-    EXPECT_EQ(one.result() + two.result(), 84U);
+    EXPECT_EQ(rig.result() + second.result(), 84U);
 }
 
-TEST(KernelNode, AnEntryIsNotDoneBeforeWhatItWaitsFor) {
-    const Server server;
-    const Device device = server.device();
+TEST_F(KernelNodeJobs, AnEntryIsNotDoneBeforeWhatItWaitsFor) {
     JobRig slow(device);
-    JobRig rig(device);
     const Syncobj first = must(device.create_syncobj());
     must(slow.submit_endless(std::array{SyncOp{.syncobj = first, .signal = true}}));
     EntryRing ring;
@@ -461,10 +461,7 @@ TEST(KernelNode, AnEntryIsNotDoneBeforeWhatItWaitsFor) {
     EXPECT_EQ(rig.result(), 42U);
 }
 
-TEST(KernelNode, WhatTheDriverRefusesCompletesWithItsError) {
-    const Server server;
-    const Device device = server.device();
-    JobRig rig(device);
+TEST_F(KernelNodeJobs, WhatTheDriverRefusesCompletesWithItsError) {
     EntryRing ring;
     auto no_group = rig.entry(0);
     const uapi::belfry_panthor_submit_job nothing{.group_handle = 99};
@@ -476,10 +473,7 @@ TEST(KernelNode, WhatTheDriverRefusesCompletesWithItsError) {
     EXPECT_EQ(ring.run(2), (std::map<std::uint64_t, int>{{0, -EINVAL}, {1, -EOPNOTSUPP}}));
 }
 
-TEST(KernelNode, EntriesOfAKilledServerComplete) {
-    Server server;
-    const Device device = server.device();
-    JobRig rig(device);
+TEST_F(KernelNodeJobs, EntriesOfAKilledServerComplete) {
     EntryRing ring;
     server.signal(SIGSTOP);
     ring.prepare(device.fd(), rig.entry(0));
@@ -490,71 +484,29 @@ TEST(KernelNode, EntriesOfAKilledServerComplete) {
     EXPECT_EQ(ring.run(1), (std::map<std::uint64_t, int>{{0, -ENODEV}}));
 }
 
-TEST(KernelNode, FencesOfAKilledServerSignalWithAnError) {
-    Server server;
-    const Device device = server.device();
-    JobRig rig(device);
+TEST_F(KernelNodeJobs, FencesOfAKilledServerSignalWithAnError) {
     const Syncobj done = must(device.create_syncobj());
     const Syncobj next = must(device.create_syncobj());
     must(rig.submit_endless(std::array{SyncOp{.syncobj = done, .signal = true}}));
     const std::array syncs{SyncOp{.syncobj = done}, SyncOp{.syncobj = next, .signal = true}};
     must(rig.submit(syncs));
-    const auto export_fence = [&](const Syncobj& syncobj) {
-        uapi::drm_syncobj_handle handle{
-            .handle = syncobj.handle(), .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1};
-        EXPECT_EQ(::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle), 0);
-        return base::Fd(handle.fd);
-    };
-    const std::array files{export_fence(done), export_fence(next)};
+    const std::array fences{export_fence(device, done), export_fence(device, next)};
     server.end(SIGKILL);
-    for (const base::Fd& file : files) {
-        pollfd readable{.fd = file.get(), .events = POLLIN, .revents = 0};
-        EXPECT_EQ(::poll(&readable, 1, 1000), 1);
-        uapi::sync_file_info info{};
-        EXPECT_EQ(::ioctl(file.get(), SYNC_IOC_FILE_INFO, &info), 0);
-        EXPECT_EQ(info.status, -ENODEV);
+    for (const base::Fd& fence : fences) {
+        EXPECT_TRUE(signals(fence, 1s));
+        EXPECT_EQ(fence_status(fence), -ENODEV);
     }
 }
 
-TEST(KernelNode, FencesOfAStoppedServerSignalWithAnError) {
-    Server server;
-    const Device device = server.device();
-    JobRig rig(device);
+TEST_F(KernelNodeJobs, FencesOfAStoppedServerSignalWithAnError) {
     const Syncobj done = must(device.create_syncobj());
     must(rig.submit_endless(std::array{SyncOp{.syncobj = done, .signal = true}}));
-    uapi::drm_syncobj_handle handle{
-        .handle = done.handle(), .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1};
-    ASSERT_EQ(::ioctl(device.fd(), DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &handle), 0);
-    const base::Fd file(handle.fd);
+    const base::Fd fence = export_fence(device, done);
     server.signal(SIGSTOP);
-    pollfd readable{.fd = file.get(), .events = POLLIN, .revents = 0};
-    EXPECT_EQ(::poll(&readable, 1, 30'000), 1);  // nobody calls the server meanwhile
-    uapi::sync_file_info info{};
-    ASSERT_EQ(::ioctl(file.get(), SYNC_IOC_FILE_INFO, &info), 0);
-    EXPECT_EQ(info.status, -ENODEV);
+    EXPECT_TRUE(signals(fence, 30s));  // nobody calls the server meanwhile
+    EXPECT_EQ(fence_status(fence), -ENODEV);
     server.signal(SIGCONT);
     server.wait();
-}
-
-TEST(KernelNode, JobsOfKilledProgramsLeaveNothing) {
-    const Server server;
-    const Device device = server.device();
-    for (int round = 0; round < 20; ++round) {
-        const pid_t child = ::fork();
-        if (child == 0) {
-            const Device own = server.device();
-            JobRig rig(own);
-            const Syncobj timeline = must(own.create_syncobj());
-            for (std::uint64_t point = 1;; ++point)
-                static_cast<void>(
-                    rig.submit(std::array{SyncOp{.syncobj = timeline, .signal = true, .point = point}}));
-        }
-        std::this_thread::sleep_for(std::chrono::milliseconds(50 + round * 3));
-        ::kill(child, SIGKILL);
-        ::waitpid(child, nullptr, 0);
-    }
-    EXPECT_TRUE(becomes([&] { return files(device) == 1; }));
-    EXPECT_EQ(must(device.load()).groups, 0U);
 }
 
 // ---- Going away
@@ -577,6 +529,27 @@ TEST(KernelNode, FilesOfKilledProgramsEnd) {
     }
     EXPECT_TRUE(becomes([&] { return files(device) == 1; }));
     EXPECT_EQ(must(device.load()).vms, 0U);
+}
+
+TEST(KernelNode, JobsOfKilledProgramsLeaveNothing) {
+    const Server server;
+    const Device device = server.device();
+    for (int round = 0; round < 20; ++round) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            const Device own = server.device();
+            JobRig rig(own);
+            const Syncobj timeline = must(own.create_syncobj());
+            for (std::uint64_t point = 1;; ++point)
+                static_cast<void>(
+                    rig.submit(std::array{SyncOp{.syncobj = timeline, .signal = true, .point = point}}));
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(50 + round * 3));
+        ::kill(child, SIGKILL);
+        ::waitpid(child, nullptr, 0);
+    }
+    EXPECT_TRUE(becomes([&] { return files(device) == 1; }));
+    EXPECT_EQ(must(device.load()).groups, 0U);
 }
 
 TEST(KernelNode, AKilledServerTakesItsNodeAlongAndANewOneGetsANewNode) {
