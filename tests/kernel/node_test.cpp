@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <string>
@@ -27,6 +28,15 @@ using uapi::drm_panthor_vm_create;
 /// 0, or a negative errno.
 int request(const base::Fd& file, unsigned long number, void* args) {
     return ::ioctl(file.get(), number, args) == 0 ? 0 : -errno;
+}
+
+/// The primary node of the device that has this render node.
+std::string primary_of(const std::string& render_node) {
+    const std::string name = std::filesystem::path(render_node).filename().string();
+    for (const auto& entry : std::filesystem::directory_iterator("/sys/class/drm/" + name + "/device/drm"))
+        if (entry.path().filename().string().starts_with("card"))
+            return "/dev/dri/" + entry.path().filename().string();
+    return {};
 }
 
 std::uint32_t files(const Device& device) { return must(device.load()).files; }
@@ -152,6 +162,23 @@ TEST(KernelNode, APageThatIsOnlyToBeReadIsSoWithinAWritableMapping) {
 TEST(KernelNode, WithoutADaemonAtItsSocketTheNodeIsTheDevice) {
     const Server server;
     EXPECT_EQ(must(Device::open()).socket_path(), server.node());
+}
+
+// The DRM core makes a primary node beside every render node.
+TEST(KernelNode, ThePrimaryNodeIsServedAsTheRenderNode) {
+    const Server server;
+    const base::Fd file(::open(primary_of(server.node()).c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(file);
+    uapi::belfry_device_info info{};
+    EXPECT_EQ(request(file, DRM_IOCTL_BELFRY_DEVICE_INFO, &info), 0);
+    EXPECT_EQ(info.files, 1U);
+    uapi::drm_syncobj_create syncobj{};
+    EXPECT_EQ(request(file, DRM_IOCTL_SYNCOBJ_CREATE, &syncobj), 0);
+    uapi::drm_auth magic{};
+    EXPECT_EQ(request(file, DRM_IOCTL_GET_MAGIC, &magic), -EACCES);
+    EXPECT_EQ(request(file, DRM_IOCTL_SET_MASTER, nullptr), -EACCES);
+    uapi::drm_gem_flink flink{};
+    EXPECT_EQ(request(file, DRM_IOCTL_GEM_FLINK, &flink), -EACCES);
 }
 
 TEST(KernelNode, PrivateMappingsAndUnknownOffsetsAreRefused) {
