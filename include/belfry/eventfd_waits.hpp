@@ -1,11 +1,11 @@
 // EventfdWaits: waits for values of sync objects as eventfds, for event loops that cannot sleep on a futex:
 // epoll, poll, and io_uring before Linux 6.7.
 //
-// Each wait is a job of an XGS queue, which the driver does when the value has come, and a syncobj's fence
-// that rings the eventfd. So each eventfd is rung for its value alone, and nobody is woken for another's. It
-// costs two requests a wait (four more the first time that so many are in flight, and one for each that is
-// dropped before it is rung), and the GPU reports its updates to the driver while any is in flight. A wait
-// that sleeps on a futex (SyncObject::wait(), uring.hpp) costs none of that.
+// Each wait is a job of an XGS queue, which the driver does when the value has come, and the queue rings its
+// eventfd. So each eventfd is rung for its value alone, and nobody is woken for another's. It costs a request
+// a wait (one more the first time that so many are in flight, and for each that is dropped before it is
+// rung), and the GPU reports its updates to the driver while any is in flight. A wait that sleeps on a futex
+// (SyncObject::wait(), uring.hpp) costs none of that.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ class BELFRY_EXPORT EventfdWait {
 /// waits included; both may go in either order.
 class BELFRY_EXPORT EventfdWaits {
   public:
-    /// Objects are looked for in `vm`. Both must outlive it.
+    /// Objects are looked for in `vm`, where a page for the driver is mapped. Both must outlive it.
     EventfdWaits(const Device& device, Vm& vm);
     EventfdWaits(EventfdWaits&&) noexcept;
     EventfdWaits& operator=(EventfdWaits&&) noexcept;

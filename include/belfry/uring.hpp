@@ -13,7 +13,7 @@
 //   request, and
 //            the update wakes the entry itself. Targets a multiple of 32 apart share a wake, so an entry may
 //            complete too early; finish() says so.
-//   eventfd  older kernels: IORING_OP_POLL_ADD of an EventfdWait. Exact, for two requests a wait and more
+//   eventfd  older kernels: IORING_OP_POLL_ADD of an EventfdWait. Exact, for a request a wait and more
 //            (eventfd_waits.hpp).
 // A value that has been reached already makes it an IORING_OP_NOP.
 //

@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include "base/fd.hpp"
-#include "belfry/syncobj.hpp"
+#include "belfry/buffer.hpp"
+#include "belfry/uapi/user_queue.h"
 #include "belfry/xgs_queue.hpp"
 #include "client/connection.hpp"
 
@@ -17,10 +18,14 @@ namespace {
 /// What one wait at a time needs. A queue for each, because a queue does its jobs in order: a value that
 /// comes early would have to wait for one before it.
 struct Line {
-    base::Fd eventfd;
+    base::Fd eventfd;  // which the driver rings when the queue has changed a sync object
     XgsQueue queue;
-    Syncobj fence;
-    std::uint64_t point = 0;
+};
+
+/// The sync object that all queues change when they have waited. Nobody looks at it.
+struct Told {
+    Buffer buffer;
+    std::uint64_t address;
 };
 
 }  // namespace
@@ -29,6 +34,7 @@ struct EventfdWaits::Impl {
     const Device& device;
     Vm& vm;
     std::vector<Line> idle;
+    std::optional<Told> told;
 
     Result<Line> take_line();
 };
@@ -64,25 +70,28 @@ Result<Line> EventfdWaits::Impl::take_line() {
         idle.pop_back();
         return line;
     }
+    if (!told) {
+        auto buffer = device.create_buffer(sizeof(uapi::belfry_sync_object64));
+        if (!buffer) return std::unexpected(buffer.error());
+        const auto address = vm.map(*buffer);
+        if (!address) return std::unexpected(address.error());
+        told.emplace(std::move(*buffer), *address);
+    }
     auto eventfd = base::make_eventfd();
     if (!eventfd) return std::unexpected(client::error_of(eventfd.error(), "making an eventfd for a wait"));
-    auto queue = vm.create_xgs_queue({});
+    auto queue = vm.create_xgs_queue({.sync_update_eventfd = eventfd->get()});
     if (!queue) return std::unexpected(queue.error());
-    auto fence = device.create_syncobj();
-    if (!fence) return std::unexpected(fence.error());
-    return Line{.eventfd = std::move(*eventfd), .queue = std::move(*queue), .fence = std::move(*fence)};
+    return Line{.eventfd = std::move(*eventfd), .queue = std::move(*queue)};
 }
 
 Result<EventfdWait> EventfdWaits::start(const SyncObject& object, std::uint64_t target) {
     auto line = impl_->take_line();
     if (!line) return std::unexpected(line.error());
-    const SyncOp signal{.syncobj = line->fence, .signal = true, .point = ++line->point};
-    if (const auto asked = line->fence.ring_eventfd(line->eventfd.get(), signal.point); !asked)
-        return std::unexpected(asked.error());
+    // A wait that fails does not keep the queue from telling.
     XgsOps ops;
     if (target != 0) ops.wait_gt(object.address(), target - 1);
-    if (const auto queued = line->queue.submit(ops, {&signal, 1}); !queued)
-        return std::unexpected(queued.error());
+    ops.add(impl_->told->address, 1);
+    if (const auto queued = line->queue.submit(ops); !queued) return std::unexpected(queued.error());
     return EventfdWait(std::make_unique<EventfdWait::Impl>(impl_, std::move(*line)));
 }
 
