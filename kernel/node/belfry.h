@@ -14,7 +14,7 @@
  *	fences.c    syncobjs, and the fences that either side owes the other
  *
  * Nobody is trusted. A program can make the server wait for nothing, because only its own thread touches its
- * memory. The server can make a program wait for DEADLINE at most, and owe fences without getting on for
+ * memory. The server can make a program wait for DEADLINE at most, and owe fences without a sign of life for
  * STALL: then it has lost its node, as it has when it dies. It can give programs nothing but pages of memfds
  * that can't shrink.
  *
@@ -64,7 +64,8 @@ struct served_node {
 	struct list_head files; /* struct open_file */
 	struct xarray promises; /* struct promise, by their ids */
 	u32 owed; /* of them are published */
-	struct delayed_work stalled;
+	unsigned long alive; /* when the server began to owe some, or last said that it lives; in jiffies */
+	struct delayed_work stalled; /* looks at `alive` while some are owed */
 
 	spinlock_t lock;
 	bool dead; /* under the lock, as all below */
@@ -164,7 +165,7 @@ void lose_server(struct served_node *node);
 
 long control_ioctl(struct file *filp, unsigned int command, unsigned long argument);
 struct dma_fence *submit_entry(struct drm_file *file, const struct drm_uring_submission *submission);
-void server_stalled(struct work_struct *work);
+void look_at_server(struct work_struct *work);
 void end_fences(struct served_node *node);
 
 /* --- files.c, mappings.c ----------------------------------------------------------------------------------

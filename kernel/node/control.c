@@ -172,7 +172,7 @@ static int control_open(struct inode *inode, struct file *file)
 	node->server_mm = current->mm;
 	node->server_files = current->files;
 	INIT_WORK(&node->end, end_node);
-	INIT_DELAYED_WORK(&node->stalled, server_stalled);
+	INIT_DELAYED_WORK(&node->stalled, look_at_server);
 	mutex_init(&node->sync_lock);
 	INIT_LIST_HEAD(&node->files);
 	xa_init_flags(&node->promises, XA_FLAGS_ALLOC1);

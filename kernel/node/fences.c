@@ -20,9 +20,8 @@
 
 #include "belfry.h"
 
-/* How long a server may owe fences and get nowhere. Each step that a job can wait for takes the driver less.
- */
-#define STALL (20 * HZ)
+/* How long a server may owe fences and not say that it lives. */
+#define STALL (5 * BELFRY_NODE_ALIVE_SECONDS * HZ)
 
 /*
  * A promise is a point of a syncobj and the fence that it gets. The server wants it, and so it is the node's
@@ -130,10 +129,13 @@ static struct promise *make_promise(void)
 	return promise;
 }
 
+/* The work looks at the time by itself: a job that comes and goes moves no timer. */
 static void owe(struct served_node *node)
 {
-	if (!node->owed++)
-		mod_delayed_work(system_wq, &node->stalled, STALL);
+	if (node->owed++)
+		return;
+	node->alive = jiffies;
+	queue_delayed_work(system_wq, &node->stalled, STALL);
 }
 
 static int prepare_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
@@ -249,10 +251,7 @@ static void end_promise(struct served_node *node, struct promise *promise, int e
 		if (error)
 			dma_fence_set_error(&promise->fence, error);
 		dma_fence_signal(&promise->fence);
-		if (--node->owed)
-			mod_delayed_work(system_wq, &node->stalled, STALL);
-		else
-			cancel_delayed_work(&node->stalled);
+		node->owed--;
 	}
 	dma_fence_put(&promise->fence);
 }
@@ -260,14 +259,14 @@ static void end_promise(struct served_node *node, struct promise *promise, int e
 long control_ioctl(struct file *filp, unsigned int command, unsigned long argument)
 {
 	struct served_node *node = filp->private_data;
-	struct belfry_node_sync sync;
+	struct belfry_node_sync sync = {};
 	struct promise *promise;
 	struct drm_file *file;
 	int error = -ENOENT;
 
 	if (current->mm != node->server_mm)
 		return -EPERM;
-	if (copy_from_user(&sync, (void __user *)argument, sizeof(sync)))
+	if (_IOC_SIZE(command) && copy_from_user(&sync, (void __user *)argument, sizeof(sync)))
 		return -EFAULT;
 	if (sync.error > 0 || sync.error < -MAX_ERRNO)
 		return -EINVAL;
@@ -301,6 +300,10 @@ long control_ioctl(struct file *filp, unsigned int command, unsigned long argume
 			error = 0;
 		}
 		break;
+	case BELFRY_NODE_ALIVE:
+		node->alive = jiffies;
+		error = 0;
+		break;
 	default:
 		error = -ENOTTY;
 	}
@@ -311,9 +314,20 @@ long control_ioctl(struct file *filp, unsigned int command, unsigned long argume
 	return error;
 }
 
-void server_stalled(struct work_struct *work)
+void look_at_server(struct work_struct *work)
 {
-	lose_server(container_of(to_delayed_work(work), struct served_node, stalled));
+	struct served_node *node = container_of(to_delayed_work(work), struct served_node, stalled);
+	long left;
+	bool owes;
+
+	mutex_lock(&node->sync_lock);
+	owes = node->owed != 0;
+	left = (long)(node->alive + STALL - jiffies);
+	if (owes && left > 0)
+		queue_delayed_work(system_wq, &node->stalled, left);
+	mutex_unlock(&node->sync_lock);
+	if (owes && left <= 0)
+		lose_server(node);
 }
 
 /* The node is dead: what the server owed signals, and what it waited for is let go. */

@@ -171,7 +171,7 @@ class KernelNode::Point final : public drm::ForeignPoint, public Owed {
     /// The same for one that is published already.
     void follow(drm::FencePtr fence) {
         fence_ = std::move(fence);
-        node_.owed_.push_back(*this);
+        node_.owe(*this);
         if (!fence_->add_callback(signalled_)) delete this;
     }
 
@@ -276,7 +276,8 @@ KernelNode::KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, 
       node_(node),
       contexts_(contexts),
       hooks_(std::move(hooks)),
-      completions_(io) {
+      completions_(io),
+      alive_(io) {
     ring_.ring_fd = -1;
 }
 
@@ -436,6 +437,24 @@ void KernelNode::fence_signalled(std::uint64_t id, std::int32_t error) {
     }
     fence->signal(base::monotonic_ns(),
                   error != 0 ? std::optional(static_cast<Errno>(-error)) : std::nullopt);
+}
+
+void KernelNode::owe(Owed& point) {
+    owed_.push_back(point);
+    if (!says_alive_) say_alive();
+}
+
+/// In a while, and again while we owe some. From the driver's thread: if that does not get on, nor do fences.
+void KernelNode::say_alive() {
+    says_alive_ = true;
+    alive_.expires_after(std::chrono::seconds(BELFRY_NODE_ALIVE_SECONDS));
+    alive_.async_wait([this](const asio::error_code& cancelled) {
+        if (cancelled) return;
+        says_alive_ = false;
+        if (owed_.empty()) return;
+        ::ioctl(control_.get(), BELFRY_NODE_ALIVE);  // ENODEV: a fetch says so too
+        say_alive();
+    });
 }
 
 Result<void> KernelNode::sync(unsigned long request, uapi::belfry_node_sync& args) {

@@ -30,6 +30,7 @@
 
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
 #include <boost/intrusive/list.hpp>
 
 #include "base/fd.hpp"
@@ -71,6 +72,7 @@ class KernelNode {
         std::uint64_t call;
     };
     struct Client;
+    struct Owed;
 
     KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, drm::FenceContexts& contexts,
                Hooks hooks);
@@ -92,6 +94,8 @@ class KernelNode {
     base::Result<Client*> client_of(const Slot& slot);
     void submit_entry(const Slot& slot);
     void fence_signalled(std::uint64_t id, std::int32_t error);
+    void owe(Owed& point);
+    void say_alive();
     base::Result<void> sync(unsigned long request, uapi::belfry_node_sync& args);
 
     base::Fd control_;
@@ -111,6 +115,8 @@ class KernelNode {
         virtual ~Owed() = default;
     };
     boost::intrusive::list<Owed, boost::intrusive::constant_time_size<false>> owed_;
+    asio::steady_timer alive_;
+    bool says_alive_ = false;
     unsigned fetching_ = 0;
     bool draining_ = false;
     bool lost_ = false;

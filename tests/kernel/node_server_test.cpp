@@ -212,14 +212,42 @@ TEST(LyingServer, WhoReadsForEverLosesTheNode) {
     EXPECT_EQ(server.result(), -ENODEV);
 }
 
+/// A syncobj of the server's node, and the file that has it, of which the server was told by a call.
+belfry_node_sync syncobj_of(LyingServer& server) {
+    drm_syncobj_create syncobj{};
+    EXPECT_EQ(::ioctl(server.node.get(), DRM_IOCTL_SYNCOBJ_CREATE, &syncobj), 0);
+    static drm_panthor_vm_create vm{};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    EXPECT_EQ(server.fetch(), 0);
+    return {.file = server.slot.call.file, .handle = syncobj.handle};
+}
+
+TEST(LyingServer, MayOweFencesForAsLongAsItSaysThatItLives) {
+    LyingServer server;
+    belfry_node_sync sync = syncobj_of(server);
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_DONE}), 0);
+    ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_PREPARE, sync), 0);
+    ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_PUBLISH, sync), 0);
+    drm_syncobj_wait wait{.handles = reinterpret_cast<std::uintptr_t>(&sync.handle), .count_handles = 1};
+    const auto wait_until = [&](std::chrono::seconds until) {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        wait.timeout_nsec = (now.tv_sec + until.count()) * 1'000'000'000;
+        return ::ioctl(server.node.get(), DRM_IOCTL_SYNCOBJ_WAIT, &wait) == 0 ? 0 : -errno;
+    };
+    for (int i = 0; i < 4; ++i) {
+        EXPECT_EQ(wait_until(4s), -ETIME);
+        EXPECT_EQ(::ioctl(server.control.get(), BELFRY_NODE_ALIVE), 0);
+    }
+    EXPECT_EQ(wait_until(30s), 0);  // it has lost its node, and its fences have signalled
+    EXPECT_EQ(::ioctl(server.control.get(), BELFRY_NODE_ALIVE), -1);
+    EXPECT_EQ(errno, ENODEV);
+}
+
 TEST(LyingServer, PointsHaveOneLife) {
     LyingServer server;
-    drm_syncobj_create syncobj{};
-    ASSERT_EQ(::ioctl(server.node.get(), DRM_IOCTL_SYNCOBJ_CREATE, &syncobj), 0);
-    drm_panthor_vm_create vm{};
-    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
-    ASSERT_EQ(server.fetch(), 0);  // names the file
-    belfry_node_sync sync{.file = server.slot.call.file, .handle = syncobj.handle};
+    belfry_node_sync sync = syncobj_of(server);
+    const std::uint32_t handle = sync.handle;
     EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), -EINVAL);  // nothing there
     ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_PREPARE, sync), 0);
     EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), -EINVAL);  // still
@@ -236,7 +264,7 @@ TEST(LyingServer, PointsHaveOneLife) {
     EXPECT_EQ(server.fetch(), 0);  // the news of the fence that FIND told of
     EXPECT_EQ(server.slot.call.kind, BELFRY_NODE_FENCE);
     EXPECT_EQ(server.slot.call.result, -EXDEV);
-    sync = {.file = 12345, .handle = syncobj.handle};
+    sync = {.file = 12345, .handle = handle};
     EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), -ENOENT);
     sync = {.file = server.slot.call.file, .handle = 999};
     EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_PREPARE, sync), -ENOENT);

@@ -99,9 +99,11 @@ struct belfry_node_answer {
 
 /*
  * Syncobjs, by ioctl on the control file: none of these waits. A point is prepared while a call may still
- * fail; from its publication on, what it holds is a fence that the server owes. If it owes some and neither
- * signals one nor is told of one for a time, it loses its node.
+ * fail; from its publication on, what it holds is a fence that the server owes. While it owes some it says
+ * every BELFRY_NODE_ALIVE_SECONDS that it lives, from the thread that signals them. It loses its node if it
+ * does not for four times as long.
  */
+#define BELFRY_NODE_ALIVE_SECONDS 5
 struct belfry_node_sync {
     uint64_t file;  /* FIND, PREPARE: whose handle it is */
     uint64_t point; /* likewise; 0 = binary */
@@ -117,6 +119,8 @@ struct belfry_node_sync {
 #define BELFRY_NODE_SYNC_PUBLISH _IOW(BELFRY_NODE_IOCTL_BASE, 3, BELFRY_UAPI_STRUCT(belfry_node_sync))
 /* The end of a point: a published one signals, a prepared one is forgotten. */
 #define BELFRY_NODE_SYNC_SIGNAL _IOW(BELFRY_NODE_IOCTL_BASE, 4, BELFRY_UAPI_STRUCT(belfry_node_sync))
+
+#define BELFRY_NODE_ALIVE _IO(BELFRY_NODE_IOCTL_BASE, 5)
 
 struct belfry_node_slot {
     struct belfry_node_call call;     /* written by the kernel */
