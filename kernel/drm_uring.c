@@ -2,9 +2,9 @@
 /*
  * drm_uring: see drm_uring.h.
  *
- * A submission that must wait belongs to the callbacks on its fences. Who completes it is decided in one
- * place, take(): the callback of the last fence, a CANCEL, or the submitter if all fences had signalled
- * before. Lock order: a fence's lock, then drm_uring_file.lock.
+ * A submission that must wait belongs to the callbacks on its fences. Who completes it is who takes it off
+ * its file's list: the callback of the last fence, a CANCEL, or the end of its program; or the submitter, if
+ * all fences had signalled before. Lock order: a fence's lock, then drm_uring_file.lock.
  */
 #include <linux/dma-fence-chain.h>
 #include <linux/module.h>
@@ -28,9 +28,16 @@ static const void *payload_of(struct io_uring_cmd *cmd)
 #endif
 }
 
-static struct drm_uring_submission **submission_of(struct io_uring_cmd *cmd)
+/* In a command's own memory. */
+struct command_state {
+	struct drm_uring_submission *submission;
+	bool waits; /* is on its file's list; under the file's lock */
+};
+static_assert(sizeof(struct command_state) <= sizeof_field(struct io_uring_cmd, pdu));
+
+static struct command_state *state_of(struct io_uring_cmd *cmd)
 {
-	return (struct drm_uring_submission **)cmd->pdu;
+	return (struct command_state *)cmd->pdu;
 }
 
 /* --- points -----------------------------------------------------------------------------------------------
@@ -159,7 +166,6 @@ make_submission(struct drm_file *file, const struct belfry_uring_command *comman
 	submission->command = *command;
 	submission->point_count = count;
 	submission->publish_late = entry->opcode == BELFRY_SUBMIT_NOP;
-	INIT_LIST_HEAD(&submission->link);
 
 	if (entry->signal_handle)
 		error = add_signal(submission, file, entry->signal_handle, entry->signal_point);
@@ -207,20 +213,46 @@ static int settle(struct drm_uring_submission *submission)
 /* In the submitter's context, or a worker's if that is gone. The file may be gone after the last line. */
 static void finish(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
-	io_uring_cmd_done(cmd, settle(*submission_of(cmd)), 0, issue_flags);
+	io_uring_cmd_done(cmd, settle(state_of(cmd)->submission), 0, issue_flags);
 }
 
-/* The right to complete a submission that waits: who takes it off the list has it, once. */
-static bool take(struct drm_uring_file *uring, struct drm_uring_submission *submission)
+/* The right to complete a command that waits: who takes its submission off the list has it, once. */
+static bool take_locked(struct io_uring_cmd *cmd)
+{
+	struct command_state *state = state_of(cmd);
+
+	if (!state->waits)
+		return false;
+	state->waits = false;
+	list_del(&state->submission->link);
+	return true;
+}
+
+static bool take(struct drm_uring_file *uring, struct io_uring_cmd *cmd)
 {
 	unsigned long flags;
 	bool taken;
 
 	spin_lock_irqsave(&uring->lock, flags);
-	taken = !list_empty(&submission->link);
-	list_del_init(&submission->link);
+	taken = take_locked(cmd);
 	spin_unlock_irqrestore(&uring->lock, flags);
 	return taken;
+}
+
+/* Of a submission that was taken: it completes without its fences. */
+static void give_up(struct drm_uring_submission *submission)
+{
+	unsigned int i;
+
+	/* Taking a callback off waits for one that runs: after this nobody else knows the submission. */
+	if (submission->done.fence)
+		dma_fence_remove_callback(submission->done.fence, &submission->done.callback);
+	else
+		for (i = 0; i < submission->wait_count; i++)
+			dma_fence_remove_callback(submission->points[i].fence,
+						  &submission->points[i].callback);
+	submission->result = -ECANCELED;
+	io_uring_cmd_complete_in_task(submission->cmd, finish);
 }
 
 /* A job's error is its completion's result; a wait is over whatever became of what it waited for. */
@@ -240,7 +272,7 @@ static void fence_signalled(struct dma_fence *fence, struct dma_fence_cb *callba
 	if (!atomic_dec_and_test(&submission->remaining))
 		return;
 	/* Under the fence's lock, maybe in an interrupt: the rest is for the submitter's task. */
-	if (take(submission->uring, submission))
+	if (take(submission->uring, submission->cmd))
 		io_uring_cmd_complete_in_task(submission->cmd, finish);
 }
 
@@ -254,31 +286,59 @@ static void watch(struct drm_uring_submission *submission, struct drm_uring_poin
 	}
 }
 
+/* From 6.7 on a program that ends, or lets its ring go, cancels what has been marked, however it holds the
+ * file.
+ */
+static void mark_cancelable(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	io_uring_cmd_mark_cancelable(cmd, issue_flags);
+#endif
+}
+
+static bool is_cancellation(unsigned int issue_flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return issue_flags & IO_URING_F_CANCEL;
+#else
+	return false;
+#endif
+}
+
 /* Completes now if all that it waits for has signalled, else later. */
 static int complete_when_signalled(struct drm_uring_submission *submission, struct io_uring_cmd *cmd,
-				   struct drm_uring_file *uring)
+				   unsigned int issue_flags, struct drm_uring_file *uring)
 {
+	struct command_state *state = state_of(cmd);
 	unsigned long flags;
 	unsigned int i;
 	bool waits;
 
 	submission->cmd = cmd;
 	submission->uring = uring;
-	*submission_of(cmd) = submission;
+	submission->files = current->files;
+	*state = (struct command_state){submission};
 	atomic_set(&submission->remaining, 1);
 	if (submission->done.fence)
 		watch(submission, &submission->done);
 	else
 		for (i = 0; i < submission->wait_count; i++)
 			watch(submission, &submission->points[i]);
+	if (atomic_read(&submission->remaining) == 1)
+		return settle(submission);
 
+	/* Before anybody finds it on the list. A command that is marked has only this way to complete. */
+	mark_cancelable(cmd, issue_flags);
 	/* Given up and put on the list in one: a last callback that comes between finds it there. */
 	spin_lock_irqsave(&uring->lock, flags);
-	waits = !atomic_dec_and_test(&submission->remaining);
-	if (waits)
+	state->waits = !atomic_dec_and_test(&submission->remaining);
+	if (state->waits)
 		list_add_tail(&submission->link, &uring->waiting);
+	waits = state->waits;
 	spin_unlock_irqrestore(&uring->lock, flags);
-	return waits ? -EIOCBQUEUED : settle(submission);
+	if (!waits)
+		finish(cmd, issue_flags);
+	return -EIOCBQUEUED;
 }
 
 /* Jobs are the driver's once it has accepted them: only what just waits can be cancelled. */
@@ -286,7 +346,6 @@ static int cancel(struct drm_uring_file *uring, const struct belfry_submit_cance
 {
 	struct drm_uring_submission *submission;
 	unsigned long flags;
-	unsigned int i;
 	int error = -ENOENT;
 
 	if (request->pad[0] || request->pad[1])
@@ -297,19 +356,13 @@ static int cancel(struct drm_uring_file *uring, const struct belfry_submit_cance
 			continue;
 		error = submission->publish_late ? 0 : -EALREADY;
 		if (!error)
-			list_del_init(&submission->link);
+			take_locked(submission->cmd);
 		break;
 	}
 	spin_unlock_irqrestore(&uring->lock, flags);
-	if (error)
-		return error;
-
-	/* Taking a callback off waits for one that runs: after this loop nobody else knows the submission. */
-	for (i = 0; i < submission->wait_count; i++)
-		dma_fence_remove_callback(submission->points[i].fence, &submission->points[i].callback);
-	submission->result = -ECANCELED;
-	io_uring_cmd_complete_in_task(submission->cmd, finish);
-	return 0;
+	if (!error)
+		give_up(submission);
+	return error;
 }
 
 /* --- the doors --------------------------------------------------------------------------------------------
@@ -321,6 +374,27 @@ void drm_uring_file_init(struct drm_uring_file *uring)
 	INIT_LIST_HEAD(&uring->waiting);
 }
 EXPORT_SYMBOL_GPL(drm_uring_file_init);
+
+void drm_uring_flush(struct drm_uring_file *uring, fl_owner_t files)
+{
+	struct drm_uring_submission *submission, *next;
+	unsigned long flags;
+	LIST_HEAD(theirs);
+
+	if (!(current->flags & PF_EXITING))
+		return;
+	spin_lock_irqsave(&uring->lock, flags);
+	list_for_each_entry_safe(submission, next, &uring->waiting, link)
+	{
+		if (submission->files != files)
+			continue;
+		take_locked(submission->cmd);
+		list_add_tail(&submission->link, &theirs);
+	}
+	spin_unlock_irqrestore(&uring->lock, flags);
+	list_for_each_entry_safe(submission, next, &theirs, link) give_up(submission);
+}
+EXPORT_SYMBOL_GPL(drm_uring_flush);
 
 /* What an ioctl would be refused for. */
 static int judge_file(struct drm_file *file)
@@ -336,8 +410,14 @@ int drm_uring_command(struct io_uring_cmd *cmd, unsigned int issue_flags, struct
 	struct drm_file *file = cmd->file->private_data;
 	struct drm_uring_submission *submission;
 	struct belfry_uring_command command;
-	int error = judge_file(file);
+	int error;
 
+	if (is_cancellation(issue_flags)) {
+		if (take(uring, cmd))
+			give_up(state_of(cmd)->submission);
+		return 0;
+	}
+	error = judge_file(file);
 	if (error)
 		return error;
 	if (cmd->cmd_op != BELFRY_URING_CMD_SUBMIT || !(issue_flags & IO_URING_F_SQE128))
@@ -358,7 +438,7 @@ int drm_uring_command(struct io_uring_cmd *cmd, unsigned int issue_flags, struct
 		submission = make_submission(file, &command, issue_flags);
 		if (IS_ERR(submission))
 			return PTR_ERR(submission);
-		return complete_when_signalled(submission, cmd, uring);
+		return complete_when_signalled(submission, cmd, issue_flags, uring);
 	case BELFRY_SUBMIT_CANCEL:
 		if (command.entry.more_syncs || command.entry.wait_handle || command.entry.signal_handle)
 			return -EINVAL;
@@ -377,7 +457,7 @@ int drm_uring_command(struct io_uring_cmd *cmd, unsigned int issue_flags, struct
 		free_submission(submission);
 		return error;
 	}
-	return complete_when_signalled(submission, cmd, uring);
+	return complete_when_signalled(submission, cmd, issue_flags, uring);
 }
 EXPORT_SYMBOL_GPL(drm_uring_command);
 

@@ -9,15 +9,18 @@
  * the job's fence, and the completion comes when the job is accepted or when its fence signals.
  *
  * A command pins its file, and waits for nothing but fences. A fence signals within a bound, so whatever goes
- * away first - the ring, the descriptor, the process - the rest goes when the fences have signalled. A
- * command that waits for a point which nobody has submitted is no exception: it sleeps in one of io_uring's
- * workers, which io_uring ends with the ring.
+ * away first - the ring, the descriptor, the process - the rest goes when the fences have signalled. It goes
+ * at once, and the file with it, when the program ends: from 6.7 on in any case, before that if the driver's
+ * ->flush calls drm_uring_flush() and a descriptor of the program's is still open then. A command that waits
+ * for a point which nobody has submitted sleeps in one of io_uring's workers, which io_uring ends with the
+ * ring.
  */
 #ifndef DRM_URING_H
 #define DRM_URING_H
 
 #include <linux/atomic.h>
 #include <linux/dma-fence.h>
+#include <linux/fs.h>
 #include <linux/io_uring.h>
 #include <linux/list.h>
 #include <linux/spinlock.h>
@@ -40,6 +43,10 @@ struct drm_uring_file {
 };
 
 void drm_uring_file_init(struct drm_uring_file *uring);
+
+/* For ->flush, with what that is given: of a program that ends nobody wants to know what became of its
+   commands. */
+void drm_uring_flush(struct drm_uring_file *uring, fl_owner_t files);
 
 /* A point of an entry: a fence to wait for, or a syncobj that gets one. */
 struct drm_uring_point {
@@ -64,6 +71,7 @@ struct drm_uring_submission {
 	bool publish_late; /* signal points get their fence at the completion */
 	struct io_uring_cmd *cmd;
 	struct drm_uring_file *uring;
+	fl_owner_t files; /* the submitter's descriptors */
 	struct list_head link; /* in `waiting`; who takes it off completes it */
 	atomic_t remaining; /* fences that have not signalled, and one for who still adds some */
 	int result;

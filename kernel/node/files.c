@@ -126,6 +126,15 @@ static int file_command(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	return drm_uring_command(cmd, issue_flags, &opened->uring, submit_entry);
 }
 
+static int file_flush(struct file *filp, fl_owner_t files)
+{
+	struct drm_file *file = filp->private_data;
+	struct open_file *opened = file->driver_priv;
+
+	drm_uring_flush(&opened->uring, files);
+	return 0;
+}
+
 static void release(struct drm_device *dev)
 {
 	struct served_node *node = dev->dev_private;
@@ -138,6 +147,7 @@ static void release(struct drm_device *dev)
 static const struct file_operations file_operations = {
 	.owner = THIS_MODULE,
 	.open = drm_open,
+	.flush = file_flush,
 	.release = file_release,
 	.unlocked_ioctl = file_ioctl,
 	.uring_cmd = file_command,

@@ -189,6 +189,14 @@ static void close_file(struct drm_device *dev, struct drm_file *file)
 	kfree(file->driver_priv);
 }
 
+static int flush(struct file *filp, fl_owner_t files)
+{
+	struct drm_file *file = filp->private_data;
+
+	drm_uring_flush(file->driver_priv, files);
+	return 0;
+}
+
 static int uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
 	struct drm_file *file = cmd->file->private_data;
@@ -199,6 +207,7 @@ static int uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 static const struct file_operations file_operations = {
 	.owner = THIS_MODULE,
 	.open = drm_open,
+	.flush = flush,
 	.release = drm_release,
 	.unlocked_ioctl = drm_ioctl,
 	.compat_ioctl = drm_compat_ioctl,

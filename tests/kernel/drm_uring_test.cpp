@@ -274,42 +274,49 @@ TEST(DrmUring, RingAndFileMayGoFirst) {
     node.await(pending);
 }
 
-/// Runs it in a process of its own, which is killed once it has written to the descriptor.
-void kill_when_ready(const std::function<void(int ready)>& body) {
-    const belfry::base::Fd ready(::eventfd(0, EFD_CLOEXEC));
-    const pid_t child = ::fork();
-    if (child == 0) {
-        body(ready.get());
-        for (;;) ::pause();
-    }
-    eventfd_t count = 0;
-    EXPECT_EQ(::eventfd_read(ready.get(), &count), 0);
-    ::kill(child, SIGKILL);
-    EXPECT_EQ(::waitpid(child, nullptr, 0), child);
+/// A program with commands of all kinds in flight, in the ways that there are to hold their file: it is open,
+/// registered with the ring, or closed. It says that it is ready before it submits, after it, or when some of
+/// them have been cancelled and timed out.
+[[noreturn]] void fly(unsigned round, int ready) {
+    Node node;
+    Ring ring(64, IORING_SETUP_SQE128 | (round % 10 == 9 ? IORING_SETUP_SQPOLL : 0u));
+    const int fd = node.fd();
+    const bool registered = round % 2 == 1;
+    if (registered) io_uring_register_files(&ring.raw(), &fd, 1);
+    const auto prepare = [&](const belfry_uring_command& command) {
+        io_uring_sqe* const sqe = ring.prepare(node, command);
+        if (registered) sqe->fd = 0, sqe->flags |= IOSQE_FIXED_FILE;
+        return sqe;
+    };
+    const auto pending = node.syncobj();
+    const auto never = node.syncobj();
+    prepare(with_signal(job(kEndless), pending));
+    for (int n = 0; n < 4; ++n) prepare(with_wait(nop(), pending));
+    for (int n = 0; n < 2; ++n) prepare(with_wait(nop(), never, 1));
+    for (int n = 0; n < 8; ++n) prepare(job({.delay_ms = static_cast<std::uint32_t>(n)}));
+    prepare(with_wait(nop(1), pending));
+    prepare(cancel(1, 0));
+    __kernel_timespec soon{.tv_sec = 0, .tv_nsec = 500'000};
+    prepare(with_wait(nop(2), pending));
+    io_uring_sqe* const timeout = ring.prepare_plain();
+    io_uring_prep_timeout(timeout, &soon, 0, IORING_TIMEOUT_ETIME_SUCCESS);
+    timeout->flags |= IOSQE_IO_LINK;
+    prepare(cancel(2, 0));
+    prepare(with_wait(nop(3), never, 1))->flags |= IOSQE_IO_LINK;
+    io_uring_prep_link_timeout(ring.prepare_plain(), &soon, 0);
+    const unsigned moment = round / 4 % 3;
+    if (moment == 0) ::eventfd_write(ready, 1);
+    ring.enter();
+    if (round % 4 >= 2) node.close();
+    if (moment == 1) ::eventfd_write(ready, 1);
+    for (int completed = 0; completed < 10; ++completed) ring.next();
+    if (moment == 2) ::eventfd_write(ready, 1);
+    for (;;) ::pause();
 }
 
 TEST(DrmUring, KilledProgramsLeaveNothing) {
-    for (int i = 0; i < 100; ++i)
-        kill_when_ready([i](int ready) {
-            Node node;
-            Ring ring(64, IORING_SETUP_SQE128 | (i % 10 == 9 ? IORING_SETUP_SQPOLL : 0u));
-            const int fd = node.fd();
-            const bool registered = i % 2 == 1;
-            if (registered) io_uring_register_files(&ring.raw(), &fd, 1);
-            const auto pending = node.syncobj();
-            const auto prepare = [&](const belfry_uring_command& command) {
-                io_uring_sqe* const sqe = ring.prepare(node, command);
-                if (registered) sqe->fd = 0, sqe->flags |= IOSQE_FIXED_FILE;
-            };
-            prepare(with_signal(job(kEndless), pending));
-            for (int n = 0; n < 8; ++n) prepare(with_wait(nop(), pending));
-            for (int n = 0; n < 2; ++n) prepare(with_wait(nop(), node.syncobj(), 1));
-            for (int n = 0; n < 8; ++n) prepare(job({.delay_ms = static_cast<std::uint32_t>(n)}));
-            ring.enter();
-            if (i % 4 == 3) node.close();
-            ::eventfd_write(ready, 1);
-            for (;;) ::pause();
-        });
+    for (unsigned round = 0; round < 1000; ++round)
+        kill_when_ready([round](int ready) { fly(round, ready); });
     // What is left must go by itself: the guest then unloads the modules, which a file or a job would
     // prevent.
     Node node;
