@@ -3,7 +3,9 @@
 // Owns   its objects of the driver, by handle, and the model of what they promise. The model knows nothing of
 //        the driver but what a program can observe: values, results, fences and their errors, the answers of
 //        waits, eventfds, group states.
-// Called by Schedule: act() takes one small step, watch() looks at everything after every step of anybody.
+// Called by Schedule: act() takes one small step (program.cpp), watch() looks at everything after every step
+// of
+//        anybody (program_check.cpp).
 //
 // Lanes  are sequences of jobs: the queues of its groups, and its XGS queues. Each has a sync object that
 //        each of its jobs adds one to. A job waits for jobs that were made before it, so that no two sound
@@ -16,6 +18,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <list>
 #include <memory>
 #include <optional>
@@ -31,6 +34,7 @@
 namespace belfry::panthor::sim {
 
 inline constexpr unsigned kJobsMax = 12;  // of a lane, in a schedule
+inline constexpr std::uint64_t kForEver = std::numeric_limits<std::int64_t>::max();
 
 class SimProgram {
   public:

@@ -4,7 +4,8 @@
 // becomes of
 //        each entry. The model knows what a program knows: which entries were published, what their
 //        completions, fences and results in memory say.
-// Called by SimProgram: act() takes one small step, watch() looks after every step of anybody.
+// Called by SimProgram: act() takes one small step (ring.cpp), watch() looks after every step of anybody
+//        (ring_check.cpp).
 //
 // Entries of a schedule have a place each: a syncobj that they signal, a sync object that their job adds one
 //        to, room for a stream and in the arena. They wait for entries before them, for a gate that the CPU
@@ -49,6 +50,8 @@ class SimRing {
   private:
     enum class Kind { nop, timeout, linked_timeout, cancel, job, bind, xgs, bad };
     enum class Telling { nothing, publish, look };
+    static constexpr int kNoFence = 2;
+    static constexpr std::uint64_t kFloodName = 1ULL << 63;
     struct Entry {
         Kind kind = Kind::nop;
         std::uint8_t flags = 0;
@@ -83,7 +86,7 @@ class SimRing {
     }
     [[nodiscard]] belfry_sync_object64& sync(unsigned place) const;
     [[nodiscard]] std::uint32_t& count(unsigned place, bool second) const;
-    [[nodiscard]] int fence(unsigned place) const;  // 2: none
+    [[nodiscard]] int fence(unsigned place) const;
     [[nodiscard]] bool taken(const Entry& entry) const;
     [[nodiscard]] bool surely_pending(unsigned place) const;
     [[nodiscard]] bool over(unsigned place) const;
