@@ -38,7 +38,7 @@ IO_HEADERS = re.compile(
 STANDARD = re.compile(r"[a-z_0-9]+$")
 STANDARD_OR_KERNEL = re.compile(r"[a-z_0-9]+$|stdint\.h$|stddef\.h$|linux/[a-z_0-9/]+\.h$")
 # But for these, which the library itself does not need, and what each of them is written on.
-OPTIONAL = {"include/belfry/uring.hpp": {"liburing.h", "poll.h", "sys/eventfd.h", "unistd.h"}}
+OPTIONAL = {"include/belfry/uring.hpp": {"liburing.h", "poll.h", "sys/eventfd.h", "sys/stat.h", "unistd.h"}}
 
 INCLUDE = re.compile(r'\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 

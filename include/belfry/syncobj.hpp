@@ -31,7 +31,8 @@ class BELFRY_EXPORT Syncobj {
     [[nodiscard]] Result<void> wait_for_submit(std::uint64_t point = 0,
                                                std::optional<std::chrono::nanoseconds> timeout = {}) const;
     /// Has `eventfd` rung, once, when the fence of `point` has signalled, also if there is no such fence yet.
-    /// The eventfd may be closed afterwards. ENOMEM: 1024 such requests of the file are pending.
+    /// The eventfd may be closed afterwards. ENOMEM: 1024 such requests of the file are pending; EINVAL: a
+    /// kernel's node before Linux 6.6.
     [[nodiscard]] Result<void> ring_eventfd(int eventfd, std::uint64_t point = 0) const;
     /// Signals from the CPU: replaces the fence (0), or adds a signalled point.
     [[nodiscard]] Result<void> signal(std::uint64_t point = 0) const;

@@ -23,6 +23,19 @@
 // the submission (EAGAIN); so whoever links there looks at the value, or forces Way::eventfd, where the link
 // is exact.
 //
+// On a kernel's node (docs/kernel.md), in a ring with IORING_SETUP_SQE128, the driver itself takes entries,
+// and neither jobs nor waits for fences make requests:
+//
+//   io_uring_queue_init(64, &ring, IORING_SETUP_SQE128);
+//   auto wait = gpu.prep_wait(io_uring_get_sqe(&ring), frame, 3);  // also if nobody has submitted it yet
+//   ...                                            // IOSQE_IO_LINK: the job starts when it has signalled
+//   auto job = gpu.prep_submit(io_uring_get_sqe(&ring), SubmitEntry::job(8, group, 0, address, bytes),
+//                              std::array{SyncOp{.syncobj = done, .signal = true, .point = 1}});
+//   ...                                            // and more, with one io_uring_submit() for all
+//   const auto ended = job->finish(cqe->res);      // of the completion with the user_data 8: at its fence
+//
+// Links between these are exact.
+//
 // The end of a group completes the waits for objects that it owns (Group::own()), with ECANCELED. For others,
 // give GroupOptions::group_state_eventfd, have one poll of it in the ring, and cancel the group's waits when
 // it completes (examples/uring_server.cpp), which also leaves the last value to be seen.
@@ -30,17 +43,22 @@
 // Nothing here is for two threads at once: it belongs to the thread that submits.
 #pragma once
 
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "belfry/device.hpp"
@@ -50,6 +68,8 @@
 #include "belfry/submit_ring.hpp"
 #include "belfry/sync_object.hpp"
 #include "belfry/syncobj.hpp"
+#include "belfry/uapi/panthor_drm.h"
+#include "belfry/uapi/uring_cmd.h"
 #include "belfry/vm.hpp"
 
 namespace belfry::uring {
@@ -113,9 +133,11 @@ class Wait {
 /// One wait for a fence, as Wait is one for a value. Exact: it completes when the fence has signalled.
 class FenceWait {
   public:
-    FenceWait(FenceWait&& other) noexcept : eventfd_(std::exchange(other.eventfd_, -1)) {}
+    FenceWait(FenceWait&& other) noexcept
+        : eventfd_(std::exchange(other.eventfd_, -1)), name_(std::exchange(other.name_, 0)) {}
     FenceWait& operator=(FenceWait&& other) noexcept {
         std::swap(eventfd_, other.eventfd_);
+        std::swap(name_, other.name_);
         return *this;
     }
     ~FenceWait() {
@@ -124,15 +146,44 @@ class FenceWait {
 
     /// As Wait::finish(). Fences that fail also signal.
     [[nodiscard]] Result<void> finish(int res) const {
-        if (res > 0) return {};
+        if (res >= 0) return {};
         return std::unexpected(
             Error{.code = -res, .message = std::string("a wait for a fence: ") + std::strerror(-res)});
     }
 
   private:
     friend class Port;
-    explicit FenceWait(int eventfd) : eventfd_(eventfd) {}
-    int eventfd_;
+    FenceWait() = default;
+    int eventfd_ = -1;        // that the entry polls
+    std::uint64_t name_ = 0;  // else: what the driver knows the entry by
+};
+
+/// One entry that the driver of a kernel's node has taken: Port::prep_submit(). Move-only. With more points
+/// than one to wait for and one to signal it must live until its completion: the kernel reads them when the
+/// entry starts, which may be after io_uring_submit() has returned (a link, a drain, SQPOLL, a no-op whose
+/// point is not there). Else it may be dropped at once.
+class Submission {
+  public:
+    Submission(Submission&&) noexcept = default;
+    Submission& operator=(Submission&&) noexcept = default;
+    ~Submission() = default;
+
+    /// What the entry's completion means. A job: its fence has signalled; or its fence's error, or the
+    /// driver's, which has then done nothing (docs/submission.md, "The submit ring"; ENOENT: no such syncobj;
+    /// E2BIG: it waits for more than 24 points).
+    [[nodiscard]] Result<void> finish(int res) const {
+        if (res >= 0) return {};
+        return std::unexpected(Error{.code = -res,
+                                     .message = "entry " + std::to_string(user_data_) + " with " +
+                                                std::to_string(points_.size()) +
+                                                " further points: " + std::strerror(-res)});
+    }
+
+  private:
+    friend class Port;
+    explicit Submission(std::uint64_t user_data) : user_data_(user_data) {}
+    std::uint64_t user_data_;
+    std::vector<uapi::belfry_submit_sync> points_;
 };
 
 /// One wait for completions of a submit ring, as Wait is one for a value. The submit ring must outlive it.
@@ -180,7 +231,11 @@ class Port {
     /// Looks what `ring` can do, and submits nothing. `way`: this one, whatever it finds. `device` and `vm`
     /// must outlive it; the eventfd way looks for objects in `vm`.
     Port(io_uring& ring, const Device& device, Vm& vm, std::optional<Way> way = std::nullopt)
-        : eventfds_(device, vm), way_(way ? *way : probe(ring)) {}
+        : device_(device),
+          is_node_(is_node(device)),
+          has_room_((ring.flags & IORING_SETUP_SQE128) != 0),
+          eventfds_(device, vm),
+          way_(way ? *way : probe(ring)) {}
     Port(const Port&) = delete;
     Port& operator=(const Port&) = delete;
     ~Port() {
@@ -197,17 +252,32 @@ class Port {
         return wait;
     }
 
-    /// A wait until the fence of `point` has signalled, also if there is no such fence yet. Costs a request,
-    /// and an eventfd while it lasts. The driver's refusal leaves a no-op in `sqe`.
-    [[nodiscard]] Result<FenceWait> prep_wait(io_uring_sqe* sqe, const Syncobj& syncobj,
-                                              std::uint64_t point) {
-        io_uring_prep_nop(sqe);
-        FenceWait wait(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (const auto asked = syncobj.ring_eventfd(wait.eventfd_, point); !asked)
-            return std::unexpected(asked.error());
-        io_uring_prep_poll_add(sqe, wait.eventfd_, POLLIN);
-        return wait;
+    /// A wait until the fence of `point` has signalled, also if there is no such fence yet. `syncobj` must
+    /// outlive it. On a kernel's node, in a ring with 128-byte entries, nothing here can fail. Else it costs
+    /// a request, and an eventfd while it lasts; the driver's refusal leaves a no-op in `sqe`. EOPNOTSUPP: a
+    /// node before Linux 6.6, which has no such eventfds, and a ring with 64-byte entries.
+    [[nodiscard]] Result<FenceWait> prep_wait(io_uring_sqe* sqe, const Syncobj& syncobj, std::uint64_t point);
+
+    /// Cancels a wait for a fence, whose entry has the user_data `whom`: it completes with ECANCELED. Two
+    /// entries, because io_uring itself knows a wait for a point that nobody has submitted yet, and the
+    /// driver one for a fence; one of them finds it. If both say that they did not, it has completed, or has
+    /// just got its fence.
+    void prep_cancel(io_uring_sqe* by_io_uring, io_uring_sqe* by_driver, const FenceWait& wait,
+                     std::uint64_t whom) {
+        io_uring_prep_cancel64(by_io_uring, whom, 0);
+        io_uring_prep_nop(by_driver);
+        if (wait.name_ != 0) prep_command(by_driver, {.entry = SubmitEntry::cancel(0, wait.name_).raw});
     }
+
+    /// What an entry of a submit ring asks for, in the caller's ring and on a kernel's node: a job of a
+    /// kernel-mode group, which completes when its fence signals (or at_acceptance()); a no-op, which waits
+    /// and signals; or a cancel() of such a no-op. `syncs` are its points besides those that it has. No
+    /// request is made. The user_data is the entry's; link() and drain() become io_uring's flags, and others
+    /// may be set. Syncobjs must live until it has started. EOPNOTSUPP: the device is no node, or the entry
+    /// none of these; EINVAL: a ring with 64-byte entries, more than 1024 points, an arena's points. These
+    /// leave a no-op.
+    [[nodiscard]] Result<Submission> prep_submit(io_uring_sqe* sqe, const SubmitEntry& entry,
+                                                 std::span<const SyncOp> syncs = {});
 
     /// A wait for `count` completions of `submit_ring` that are to be reaped, in `sqe`: RingWait::prep(). The
     /// eventfd way polls `completions_eventfd`, which is the one of SubmitRingOptions, non-blocking, and for
@@ -249,6 +319,26 @@ class Port {
         return std::unexpected(Error{.code = -res, .message = what + ": " + std::strerror(-res)});
     }
 
+    /// Fills `sqe`, all but its user_data, with an entry for the driver.
+    void prep_command(io_uring_sqe* sqe, const uapi::belfry_uring_command& command) const {
+        io_uring_prep_rw(IORING_OP_URING_CMD, sqe, device_.fd(), nullptr, 0, 0);
+        sqe->cmd_op = BELFRY_URING_CMD_SUBMIT;
+        std::memcpy(sqe->cmd, &command, sizeof command);
+    }
+    /// What CANCEL finds a wait by: unlike all others of the file, also of other rings and of processes that
+    /// share it.
+    std::uint64_t next_name() {
+        static std::atomic<std::uint32_t> last = 0;
+        return kOurNames | names_ | last.fetch_add(1, std::memory_order_relaxed);
+    }
+    static bool is_node(const Device& device) {
+        struct stat status{};
+        return ::fstat(device.fd(), &status) == 0 && S_ISCHR(status.st_mode);
+    }
+
+    // Not what programs call theirs: numbers that are low, or addresses.
+    static constexpr std::uint64_t kOurNames = 1ULL << 63;
+
     // Of Linux 6.7, newer than the headers of Debian 12.
     static constexpr std::uint8_t kOpFutexWait = 51;  // IORING_OP_FUTEX_WAIT
     static constexpr int kFutexWord32 = 0x02;         // FUTEX2_SIZE_U32; not private: the GPU is elsewhere
@@ -260,6 +350,10 @@ class Port {
                                                                                              : Way::eventfd;
     }
 
+    const Device& device_;
+    bool is_node_;
+    bool has_room_;  // in the ring's entries, for a command
+    std::uint64_t names_ = static_cast<std::uint64_t>(::getpid()) << 32;
     EventfdWaits eventfds_;
     Way way_;
     int ones_ = -1;  // an eventfd that never runs out of ones
@@ -296,6 +390,88 @@ inline Result<Outcome> Wait::finish(int res) {
     return port_->judge(res, by_futex,
                         "a wait for a sync object to reach " + std::to_string(target_) + ", which is at " +
                             std::to_string(object_.value()));
+}
+
+inline Result<FenceWait> Port::prep_wait(io_uring_sqe* sqe, const Syncobj& syncobj, std::uint64_t point) {
+    FenceWait wait;
+    if (is_node_ && has_room_) {
+        wait.name_ = next_name();
+        prep_command(sqe, {.entry = SubmitEntry::nop(wait.name_).wait(syncobj, point).raw});
+        return wait;
+    }
+    io_uring_prep_nop(sqe);
+    wait.eventfd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    const auto asked = syncobj.ring_eventfd(wait.eventfd_, point);
+    if (!asked && is_node_ && asked.error().code == EINVAL)
+        return std::unexpected(Error{.code = EOPNOTSUPP,
+                                     .message =
+                                         "before Linux 6.6 no eventfd is rung for the fence of a kernel's "
+                                         "node: make the io_uring with IORING_SETUP_SQE128"});
+    if (!asked) return std::unexpected(asked.error());
+    io_uring_prep_poll_add(sqe, wait.eventfd_, POLLIN);
+    return wait;
+}
+
+inline Result<Submission> Port::prep_submit(io_uring_sqe* sqe, const SubmitEntry& entry,
+                                            std::span<const SyncOp> syncs) {
+    struct Flag {
+        std::uint8_t entrys;
+        std::uint8_t io_urings;
+    };
+    static constexpr Flag kFlags[] = {
+        {uapi::BELFRY_SUBMIT_LINK, IOSQE_IO_LINK},
+        {uapi::BELFRY_SUBMIT_DRAIN, IOSQE_IO_DRAIN},
+        {uapi::BELFRY_SUBMIT_NO_SUCCESS_COMPLETION, IOSQE_CQE_SKIP_SUCCESS},
+    };
+    io_uring_prep_nop(sqe);
+    const auto refused = [](int code, std::string why) {
+        return std::unexpected(Error{.code = code, .message = "an entry in an io_uring: " + std::move(why)});
+    };
+    if (!is_node_)
+        return refused(EOPNOTSUPP, device_.socket_path() +
+                                       " is a socket, and only a kernel's node takes one (belfryd --node): "
+                                       "use a SubmitRing, or Group::submit()");
+    if (!has_room_)
+        return refused(EINVAL, "it has no room in 64 bytes: make the io_uring with IORING_SETUP_SQE128");
+    uapi::belfry_uring_command command{.entry = entry.raw};
+    if (command.entry.opcode != uapi::BELFRY_SUBMIT_NOP &&
+        command.entry.opcode != uapi::BELFRY_SUBMIT_CANCEL &&
+        command.entry.opcode != uapi::BELFRY_PANTHOR_SUBMIT_JOB)
+        return refused(EOPNOTSUPP,
+                       "opcode " + std::to_string(command.entry.opcode) +
+                           " is no job, no-op or cancel; a timeout is IORING_OP_TIMEOUT, for others "
+                           "use a SubmitRing or a request");
+    if (command.entry.more_syncs != 0)
+        return refused(EINVAL, "its further points lie in the arena of a submit ring: pass them as `syncs`");
+
+    Submission submission(command.entry.user_data);
+    for (const SyncOp& sync : syncs) {
+        auto& handle = sync.signal ? command.entry.signal_handle : command.entry.wait_handle;
+        if (handle == 0) {
+            handle = sync.syncobj.handle();
+            (sync.signal ? command.entry.signal_point : command.entry.wait_point) = sync.point;
+        } else {
+            submission.points_.push_back(
+                {.flags = sync.signal ? static_cast<std::uint32_t>(uapi::BELFRY_SUBMIT_SYNC_SIGNAL) : 0,
+                 .handle = sync.syncobj.handle(),
+                 .point = sync.point});
+        }
+    }
+    if (submission.points_.size() > BELFRY_SUBMIT_ELEMENTS_PER_ENTRY_MAX)
+        return refused(EINVAL, std::to_string(syncs.size()) + " points, of which it may have " +
+                                   std::to_string(BELFRY_SUBMIT_ELEMENTS_PER_ENTRY_MAX));
+    command.entry.more_syncs = static_cast<std::uint16_t>(submission.points_.size());
+    command.arena = reinterpret_cast<std::uintptr_t>(submission.points_.data());
+    command.arena_bytes = static_cast<std::uint32_t>(std::as_bytes(std::span(submission.points_)).size());
+    unsigned flags = 0;
+    for (const Flag& flag : kFlags) {
+        if ((command.entry.flags & flag.entrys) != 0) flags |= flag.io_urings;
+        command.entry.flags &= static_cast<std::uint8_t>(~flag.entrys);
+    }
+    prep_command(sqe, command);
+    io_uring_sqe_set_flags(sqe, flags);
+    io_uring_sqe_set_data64(sqe, command.entry.user_data);
+    return submission;
 }
 
 inline Result<void> RingWait::prep(io_uring_sqe* sqe) {

@@ -473,6 +473,16 @@ TEST_F(Uring, AWaitForAFenceThatTheDriverRefusesLeavesANoOp) {
     EXPECT_EQ(program.ring.next().res, 0);
 }
 
+TEST_F(Uring, AJobInTheProgramsRingIsForAKernelsNodeAndLeavesANoOpElsewhere) {
+    Ring ring(IORING_SETUP_SQE128);
+    Port port(*ring, program.device, program.vm);
+    const auto refused = port.prep_submit(ring.sqe(), SubmitEntry::job(7, program.group, 0, program.va, 64));
+    EXPECT_EQ(code_of(refused), EOPNOTSUPP);
+    EXPECT_NE(refused.error().message.find(daemon.socket()), std::string::npos) << refused.error().message;
+    ring.submit();
+    EXPECT_EQ(ring.next().res, 0);
+}
+
 // ---- Doorbells
 
 TEST_F(Uring, ADoorbellReachesAGroupThatHasNoSlotYet) {

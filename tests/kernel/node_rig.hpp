@@ -1,4 +1,5 @@
-// A belfryd that serves a node of the kernel, as a process that a test can kill or stop; and the node itself.
+// A belfryd that serves a node of the kernel, as a process that a test can kill or stop; the node itself, and
+// a program with jobs on it.
 #pragma once
 
 #include <cerrno>
@@ -6,6 +7,7 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -21,6 +23,7 @@
 #include "belfry/belfry.hpp"
 #include "belfry/uapi/drm.h"
 #include "belfry/uapi/panthor_drm.h"
+#include "belfry/uapi/uring_cmd.h"
 
 namespace belfry::kernel_tests {
 
@@ -96,6 +99,55 @@ class Server {
   private:
     pid_t pid_ = 0;
     std::string node_;
+};
+
+/// A kernel-mode group whose jobs store a number.
+class JobRig {
+  public:
+    explicit JobRig(const Device& device)
+        : vm(must(device.create_vm())),
+          buffer(must(device.create_buffer(4096))),
+          va(must(vm.map(buffer))),
+          group(must(vm.create_group({.user_submit = false}))) {
+        CommandWriter commands(buffer.words().first(64));
+        commands.move48(d(0), va + 1024).move32(r(2), 42).store_multiple(r(2), 0b1, d(0));
+        bytes_ = static_cast<std::uint32_t>(commands.size_bytes());
+        CommandWriter endless(buffer.words().subspan(64, 64));
+        endless.move32(r(2), 1).branch(csf::Condition::always, r(2), -1);
+        endless_bytes_ = static_cast<std::uint32_t>(endless.size_bytes());
+    }
+    [[nodiscard]] belfry::Result<void> submit(std::span<const SyncOp> syncs = {}) {
+        return group.submit(0, va, bytes_, syncs);
+    }
+    [[nodiscard]] uapi::belfry_uring_command command(std::uint64_t user_data = 0) const {
+        return {.entry = job(user_data).raw};
+    }
+    [[nodiscard]] SubmitEntry job(std::uint64_t user_data) const {
+        return SubmitEntry::job(user_data, group, 0, va, bytes_);
+    }
+    [[nodiscard]] belfry::Result<void> submit_endless(std::span<const SyncOp> syncs = {}) {
+        return group.submit(0, va + 512, endless_bytes_, syncs);
+    }
+    [[nodiscard]] std::uint32_t result() const {
+        return reinterpret_cast<const volatile std::uint32_t*>(buffer.bytes().data())[256];
+    }
+
+    Vm vm;
+    Buffer buffer;
+    std::uint64_t va;
+    Group group;
+
+  private:
+    std::uint32_t bytes_;
+    std::uint32_t endless_bytes_;
+};
+
+/// A program on the node, and a group of its whose jobs the test submits.
+class KernelNodeJobs : public testing::Test {
+  protected:
+    Server server;
+    Device device = server.device();
+    JobRig rig{device};
 };
 
 }  // namespace belfry::kernel_tests

@@ -255,49 +255,6 @@ TEST(KernelNode, ManyThreadsCallAtOnce) {
 
 // ---- Fences
 
-/// A kernel-mode group whose jobs store a number.
-class JobRig {
-  public:
-    explicit JobRig(const Device& device)
-        : vm(must(device.create_vm())),
-          buffer(must(device.create_buffer(4096))),
-          va(must(vm.map(buffer))),
-          group(must(vm.create_group({.user_submit = false}))) {
-        CommandWriter commands(buffer.words().first(64));
-        commands.move48(d(0), va + 1024).move32(r(2), 42).store_multiple(r(2), 0b1, d(0));
-        bytes_ = static_cast<std::uint32_t>(commands.size_bytes());
-        CommandWriter endless(buffer.words().subspan(64, 64));
-        endless.move32(r(2), 1).branch(csf::Condition::always, r(2), -1);
-        endless_bytes_ = static_cast<std::uint32_t>(endless.size_bytes());
-    }
-    [[nodiscard]] belfry::Result<void> submit(std::span<const SyncOp> syncs = {}) {
-        return group.submit(0, va, bytes_, syncs);
-    }
-    [[nodiscard]] belfry_uring_command command(std::uint64_t user_data = 0) const {
-        belfry_uring_command command = nop(user_data);
-        command.entry.opcode = BELFRY_PANTHOR_SUBMIT_JOB;
-        const belfry_panthor_submit_job job{
-            .group_handle = group.handle(), .stream_addr = va, .stream_size = bytes_};
-        std::memcpy(command.entry.payload, &job, sizeof job);
-        return command;
-    }
-    [[nodiscard]] belfry::Result<void> submit_endless(std::span<const SyncOp> syncs = {}) {
-        return group.submit(0, va + 512, endless_bytes_, syncs);
-    }
-    [[nodiscard]] std::uint32_t result() const {
-        return reinterpret_cast<const volatile std::uint32_t*>(buffer.bytes().data())[256];
-    }
-
-    Vm vm;
-    Buffer buffer;
-    std::uint64_t va;
-    Group group;
-
-  private:
-    std::uint32_t bytes_;
-    std::uint32_t endless_bytes_;
-};
-
 /// A syncobj's fence as a sync file; without one, errno says why.
 base::Fd export_fence(const Device& device, const Syncobj& syncobj) {
     uapi::drm_syncobj_handle handle{
@@ -321,14 +278,6 @@ bool signals(const base::Fd& sync_file, std::chrono::milliseconds time) {
     pollfd readable{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
     return ::poll(&readable, 1, static_cast<int>(time.count())) == 1;
 }
-
-/// A program on the node, and a group of its whose jobs the test submits.
-class KernelNodeJobs : public testing::Test {
-  protected:
-    Server server;
-    Device device = server.device();
-    JobRig rig{device};
-};
 
 TEST_F(KernelNodeJobs, AJobsFenceIsTheKernels) {
     const Syncobj done = must(device.create_syncobj());
