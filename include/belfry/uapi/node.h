@@ -101,7 +101,7 @@ struct belfry_node_answer {
  * Syncobjs, by ioctl on the control file: none of these waits. A point is prepared while a call may still
  * fail; from its publication on, what it holds is a fence that the server owes. While it owes some it says
  * every BELFRY_NODE_ALIVE_SECONDS that it lives, from the thread that signals them. It loses its node if it
- * does not for four times as long.
+ * does not for five times as long.
  */
 #define BELFRY_NODE_ALIVE_SECONDS 5
 struct belfry_node_sync {
