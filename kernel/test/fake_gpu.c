@@ -2,8 +2,10 @@
 /*
  * A render node without a GPU: the smallest driver that uses drm_uring, for its tests.
  *
- * A job is a fence. It owns itself through the fence's references; a timer and the callbacks on what it waits
- * for hold one each. Jobs are in no order but that of their waits, so each is a fence context of its own.
+ * A job is a fence. It owns itself through the fence's references; the list of jobs and the callbacks on what
+ * it waits for hold one each. Jobs are in no order but that of their waits, so each is a fence context of its
+ * own. One work item ends all that are due, as an interrupt does that finds several done. Lock order: a
+ * fence's lock, jobs_lock.
  */
 #include <linux/dma-fence.h>
 #include <linux/module.h>
@@ -29,16 +31,23 @@ struct fake_job {
 	struct dma_fence fence; /* first: the fence is what others hold */
 	spinlock_t lock;
 	struct fake_gpu_job args;
+	struct list_head link; /* in `jobs`, until it ends; under jobs_lock, as the next two */
+	unsigned long due; /* the deadline, then the end of the job's work if that comes before */
+	int result; /* when it is due */
 	atomic_t remaining; /* unsignalled waits, and one for who still adds some */
-	struct delayed_work run; /* the job's work is over; holds a reference while it is queued */
-	struct delayed_work deadline; /* likewise */
 	struct fake_gpu_wait waits[];
 };
 
 static struct platform_device *platform;
 static struct drm_device *device;
-static struct workqueue_struct *queue;
 static atomic64_t jobs_submitted, jobs_alive;
+
+static void end_due_jobs(struct work_struct *work);
+
+static DEFINE_SPINLOCK(jobs_lock);
+static LIST_HEAD(jobs);
+static DECLARE_DELAYED_WORK(interrupt, end_due_jobs);
+static unsigned long interrupt_at; /* while it is pending */
 
 static const char *name(struct dma_fence *fence)
 {
@@ -57,43 +66,63 @@ static const struct dma_fence_ops job_ops = {
 	.release = release_job,
 };
 
-/* The first end counts. */
-static void end_job(struct fake_job *job, int error)
+static void end_job(struct fake_job *job)
 {
-	unsigned long flags;
+	if (job->result)
+		dma_fence_set_error(&job->fence, job->result);
+	dma_fence_signal(&job->fence);
+}
 
-	spin_lock_irqsave(&job->lock, flags);
-	if (!test_bit(DMA_FENCE_FLAG_SIGNALED_BIT, &job->fence.flags)) {
-		if (error)
-			dma_fence_set_error(&job->fence, error);
-		dma_fence_signal_locked(&job->fence);
+/* Under jobs_lock. */
+static void interrupt_by(unsigned long due)
+{
+	if (delayed_work_pending(&interrupt) && !time_before(due, interrupt_at))
+		return;
+	interrupt_at = due;
+	mod_delayed_work(system_unbound_wq, &interrupt, time_after(due, jiffies) ? due - jiffies : 0);
+}
+
+/* Without one: the work comes again when one is due. */
+static struct fake_job *take_due_job(void)
+{
+	struct fake_job *job;
+
+	spin_lock_irq(&jobs_lock);
+	list_for_each_entry (job, &jobs, link) {
+		if (!time_after(job->due, jiffies)) {
+			list_del_init(&job->link);
+			spin_unlock_irq(&jobs_lock);
+			return job;
+		}
+		interrupt_by(job->due);
 	}
-	spin_unlock_irqrestore(&job->lock, flags);
+	spin_unlock_irq(&jobs_lock);
+	return NULL;
 }
 
-static void run_job(struct work_struct *work)
+static void end_due_jobs(struct work_struct *work)
 {
-	struct fake_job *job = container_of(to_delayed_work(work), struct fake_job, run);
+	struct fake_job *job;
 
-	end_job(job, -(int)job->args.error);
-	if (cancel_delayed_work(&job->deadline))
+	while ((job = take_due_job())) {
+		end_job(job);
 		dma_fence_put(&job->fence);
-	dma_fence_put(&job->fence);
+	}
 }
 
-static void miss_deadline(struct work_struct *work)
-{
-	struct fake_job *job = container_of(to_delayed_work(work), struct fake_job, deadline);
-
-	end_job(job, -ETIMEDOUT);
-	dma_fence_put(&job->fence);
-}
-
-/* The reference goes on to the queued work. None holds it for longer than the deadline makes sense of. */
+/* All waits have signalled, maybe too late. The reference is theirs. */
 static void start_job(struct fake_job *job)
 {
-	queue_delayed_work(queue, &job->run,
-			   msecs_to_jiffies(min_t(u32, job->args.delay_ms, 2 * FAKE_GPU_DEADLINE_MS)));
+	unsigned long flags, end = jiffies + msecs_to_jiffies(job->args.delay_ms);
+
+	spin_lock_irqsave(&jobs_lock, flags);
+	if (!list_empty(&job->link) && time_before(end, job->due)) {
+		job->due = end;
+		job->result = -(int)job->args.error;
+		interrupt_by(end);
+	}
+	spin_unlock_irqrestore(&jobs_lock, flags);
+	dma_fence_put(&job->fence);
 }
 
 static void wait_signalled(struct dma_fence *fence, struct dma_fence_cb *callback)
@@ -121,18 +150,22 @@ static struct dma_fence *submit(struct drm_file *file, const struct drm_uring_su
 	spin_lock_init(&job->lock);
 	dma_fence_init(&job->fence, &job_ops, &job->lock, dma_fence_context_alloc(1), 1);
 	job->args = args;
-	INIT_DELAYED_WORK(&job->run, run_job);
-	INIT_DELAYED_WORK(&job->deadline, miss_deadline);
 	atomic64_inc(&jobs_submitted);
 	atomic64_inc(&jobs_alive);
 
 	if (args.flags & FAKE_GPU_AT_ONCE && !submission->wait_count) {
-		end_job(job, -(int)args.error);
+		job->result = -(int)args.error;
+		end_job(job);
 		return &job->fence;
 	}
-	dma_fence_get(&job->fence); /* the deadline's */
-	queue_delayed_work(queue, &job->deadline, msecs_to_jiffies(FAKE_GPU_DEADLINE_MS));
-	dma_fence_get(&job->fence); /* the work's, from the last wait on */
+	job->due = jiffies + msecs_to_jiffies(FAKE_GPU_DEADLINE_MS);
+	job->result = -ETIMEDOUT;
+	dma_fence_get(&job->fence); /* the list's */
+	dma_fence_get(&job->fence); /* the waits', until the last has signalled */
+	spin_lock_irq(&jobs_lock);
+	list_add_tail(&job->link, &jobs);
+	interrupt_by(job->due);
+	spin_unlock_irq(&jobs_lock);
 	atomic_set(&job->remaining, 1);
 	for (i = 0; i < submission->wait_count; i++) {
 		job->waits[i].job = job;
@@ -239,28 +272,25 @@ static int __init load(void)
 	platform = platform_device_register_simple(FAKE_GPU_NAME, PLATFORM_DEVID_NONE, NULL, 0);
 	if (IS_ERR(platform))
 		return PTR_ERR(platform);
-	queue = alloc_workqueue(FAKE_GPU_NAME, WQ_UNBOUND, 0);
 	device = drm_dev_alloc(&driver, &platform->dev);
-	error = !queue ? -ENOMEM : PTR_ERR_OR_ZERO(device);
+	error = PTR_ERR_OR_ZERO(device);
 	if (!error)
 		error = drm_dev_register(device, 0);
 	if (!error)
 		return 0;
 	if (!IS_ERR(device))
 		drm_dev_put(device);
-	if (queue)
-		destroy_workqueue(queue);
 	platform_device_unregister(platform);
 	return error;
 }
 
-/* No file is open, so all that is left of jobs is their timers' references. */
+/* No file is open, so all that is left of jobs are the references of the list and of waits. */
 static void __exit unload(void)
 {
 	drm_dev_unregister(device);
 	while (atomic64_read(&jobs_alive))
 		schedule_timeout_uninterruptible(1);
-	destroy_workqueue(queue);
+	cancel_delayed_work_sync(&interrupt);
 	drm_dev_put(device);
 	platform_device_unregister(platform);
 }
