@@ -256,6 +256,41 @@ static void end_promise(struct served_node *node, struct promise *promise, int e
 	dma_fence_put(&promise->fence);
 }
 
+/* All in one go, as an interrupt that finds several jobs done: who waits for them all is woken once. */
+static int signal_points(struct served_node *node, unsigned long argument)
+{
+	struct belfry_node_signal *signals;
+	struct belfry_node_signals list;
+	int error = 0;
+	u32 i;
+
+	if (copy_from_user(&list, (void __user *)argument, sizeof(list)))
+		return -EFAULT;
+	if (list.pad || list.count > BELFRY_NODE_SIGNALS_MAX)
+		return -EINVAL;
+	signals = vmemdup_user(u64_to_user_ptr(list.signals), list.count * sizeof(*signals));
+	if (IS_ERR(signals))
+		return PTR_ERR(signals);
+	for (i = 0; i < list.count; i++)
+		if (signals[i].pad || signals[i].error > 0 || signals[i].error < -MAX_ERRNO)
+			error = -EINVAL;
+
+	mutex_lock(&node->sync_lock);
+	if (node->dead)
+		error = -ENODEV; /* end_fences() has been, or is about to be, and ends what there is */
+	for (i = 0; i < list.count && (!error || error == -ENOENT); i++) {
+		struct promise *promise = xa_erase(&node->promises, signals[i].id);
+
+		if (promise)
+			end_promise(node, promise, signals[i].error);
+		else
+			error = -ENOENT;
+	}
+	mutex_unlock(&node->sync_lock);
+	kvfree(signals);
+	return error;
+}
+
 long control_ioctl(struct file *filp, unsigned int command, unsigned long argument)
 {
 	struct served_node *node = filp->private_data;
@@ -266,14 +301,13 @@ long control_ioctl(struct file *filp, unsigned int command, unsigned long argume
 
 	if (current->mm != node->server_mm)
 		return -EPERM;
+	if (command == BELFRY_NODE_SYNC_SIGNAL)
+		return signal_points(node, argument);
 	if (_IOC_SIZE(command) && copy_from_user(&sync, (void __user *)argument, sizeof(sync)))
 		return -EFAULT;
-	if (sync.error > 0 || sync.error < -MAX_ERRNO)
-		return -EINVAL;
 
 	mutex_lock(&node->sync_lock);
 	if (node->dead) {
-		/* end_fences() has been, or is about to be, and ends what there is. */
 		mutex_unlock(&node->sync_lock);
 		return -ENODEV;
 	}
@@ -292,13 +326,6 @@ long control_ioctl(struct file *filp, unsigned int command, unsigned long argume
 		promise = xa_load(&node->promises, sync.id);
 		if (promise)
 			error = publish_point(node, promise);
-		break;
-	case BELFRY_NODE_SYNC_SIGNAL:
-		promise = xa_erase(&node->promises, sync.id);
-		if (promise) {
-			end_promise(node, promise, sync.error);
-			error = 0;
-		}
 		break;
 	case BELFRY_NODE_ALIVE:
 		node->alive = jiffies;

@@ -156,8 +156,8 @@ class KernelNode::Point final : public drm::ForeignPoint, public Owed {
     Point(KernelNode& owner, std::uint64_t id) : node_(owner), id_(id), signalled_([this] { delete this; }) {}
     ~Point() override {
         const auto error = fence_ != nullptr ? fence_->error() : error_;
-        uapi::belfry_node_sync end{.id = id_, .error = error ? -static_cast<std::int32_t>(*error) : 0};
-        static_cast<void>(node_.sync(BELFRY_NODE_SYNC_SIGNAL, end));  // if the node is gone, so is the point
+        node_.signals_.push_back(
+            {.id = id_, .error = error ? -static_cast<std::int32_t>(*error) : 0, .pad = 0});
     }
 
     /// Of one that is published already, and gets no fence.
@@ -284,6 +284,7 @@ KernelNode::KernelNode(asio::io_context& io, base::Fd control, drm::Node& node, 
 KernelNode::~KernelNode() {
     while (!clients_.empty()) end_client(clients_.begin()->first);
     owed_.clear_and_dispose([](Owed* point) { delete point; });
+    send_signals();
     control_ = base::Fd();  // the kernel completes the fetches, so that the ring can end
     if (completions_.is_open()) completions_.release();
     if (ring_.ring_fd >= 0) io_uring_queue_exit(&ring_);
@@ -460,6 +461,19 @@ void KernelNode::say_alive() {
 Result<void> KernelNode::sync(unsigned long request, uapi::belfry_node_sync& args) {
     if (::ioctl(control_.get(), request, &args) != 0) return base::last_error();
     return {};
+}
+
+void KernelNode::send_signals() {
+    std::span<const uapi::belfry_node_signal> rest(signals_);
+    while (!rest.empty()) {
+        const auto some = rest.first(std::min<std::size_t>(rest.size(), BELFRY_NODE_SIGNALS_MAX));
+        const uapi::belfry_node_signals list{.signals = reinterpret_cast<std::uint64_t>(some.data()),
+                                             .count = static_cast<std::uint32_t>(some.size()),
+                                             .pad = 0};
+        ::ioctl(control_.get(), BELFRY_NODE_SYNC_SIGNAL, &list);  // if the node is gone, so are the points
+        rest = rest.subspan(some.size());
+    }
+    signals_.clear();
 }
 
 void KernelNode::end_client(std::uint64_t serial) {

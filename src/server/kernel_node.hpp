@@ -59,6 +59,10 @@ class KernelNode {
     /// The node goes away; files die, their calls are cancelled.
     ~KernelNode();
 
+    /// Tells the kernel which of our fences have signalled. At the end of each turn of the loop: an interrupt
+    /// may end many jobs, and their program is woken once.
+    void send_signals();
+
   private:
     class Call;
     class Point;
@@ -115,6 +119,7 @@ class KernelNode {
         virtual ~Owed() = default;
     };
     boost::intrusive::list<Owed, boost::intrusive::constant_time_size<false>> owed_;
+    std::vector<uapi::belfry_node_signal> signals_;  // not told yet
     asio::steady_timer alive_;
     bool says_alive_ = false;
     unsigned fetching_ = 0;

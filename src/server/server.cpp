@@ -57,7 +57,7 @@ Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique
       path_(socket.path()),
       listener_(io_, std::move(socket), render_node_,
                 {.before_each = [this] { enter(); },
-                 .after_each = [this] { arm_timer(); },
+                 .after_each = [this] { settle(); },
                  .on_last_closed =
                      [this] {
                          if (options_.end_with_last_client) shut_down();
@@ -159,7 +159,7 @@ void Server::serve() {
 bool Server::poll_rings(std::uint64_t now) {
     device_.set_now(now);
     const bool found = device_.poll();
-    if (found) arm_timer();
+    if (found) settle();
     return found;
 }
 
@@ -200,7 +200,7 @@ void Server::enter() { device_.set_now(base::monotonic_ns()); }
 /// After an entry that may have given the driver more to do.
 void Server::leave() {
     device_.run_work();
-    arm_timer();
+    settle();
 }
 
 void Server::await_interrupt() {
@@ -210,7 +210,7 @@ void Server::await_interrupt() {
         base::drain_eventfd(host_->interrupt_fd());
         enter();
         device_.interrupt();
-        arm_timer();
+        settle();
         await_interrupt();
     });
 }
@@ -223,7 +223,10 @@ void Server::await_signal() {
     });
 }
 
-void Server::arm_timer() {
+/// After each entry into the driver: tells the kernel of what has signalled, and wakes up for what is due
+/// next.
+void Server::settle() {
+    if (kernel_node_ != nullptr) kernel_node_->send_signals();
     const auto deadline = device_.next_deadline();
     if (deadline == timer_armed_for_) return;
     timer_armed_for_ = deadline;
@@ -237,7 +240,7 @@ void Server::arm_timer() {
         timer_armed_for_.reset();
         enter();
         device_.tick();
-        arm_timer();
+        settle();
     });
 }
 

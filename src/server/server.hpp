@@ -62,7 +62,7 @@ class Server {
     void close_doors();
     void await_interrupt();
     void await_signal();
-    void arm_timer();
+    void settle();
     void enter();
     void leave();
 

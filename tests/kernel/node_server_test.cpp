@@ -85,6 +85,11 @@ class LyingServer {
     int sync(unsigned long request, belfry_node_sync& args) {
         return ::ioctl(control.get(), request, &args) == 0 ? 0 : -errno;
     }
+    int signal(const std::vector<belfry_node_signal>& signals) {
+        const belfry_node_signals list{.signals = reinterpret_cast<std::uint64_t>(signals.data()),
+                                       .count = static_cast<std::uint32_t>(signals.size())};
+        return ::ioctl(control.get(), BELFRY_NODE_SYNC_SIGNAL, &list) == 0 ? 0 : -errno;
+    }
 
     base::Fd control;
     base::Fd node;
@@ -255,12 +260,11 @@ TEST(LyingServer, PointsHaveOneLife) {
     ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_PUBLISH, sync), 0);
     EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_PUBLISH, sync), -EINVAL);
     ASSERT_EQ(server.sync(BELFRY_NODE_SYNC_FIND, sync), 0);
-    EXPECT_NE(sync.id, 0U);  // pending
-    sync = {.id = id, .error = 5};
-    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_SIGNAL, sync), -EINVAL);
-    sync.error = -EXDEV;
-    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_SIGNAL, sync), 0);
-    EXPECT_EQ(server.sync(BELFRY_NODE_SYNC_SIGNAL, sync), -ENOENT);
+    EXPECT_NE(sync.id, 0U);                                                   // pending
+    EXPECT_EQ(server.signal({{.id = id}, {.id = id, .error = 5}}), -EINVAL);  // none of them
+    EXPECT_EQ(server.signal(std::vector<belfry_node_signal>(BELFRY_NODE_SIGNALS_MAX + 1)), -EINVAL);
+    EXPECT_EQ(server.signal({{.id = 999}, {.id = id, .error = -EXDEV}}), -ENOENT);  // the first alone
+    EXPECT_EQ(server.signal({{.id = id}}), -ENOENT);
     EXPECT_EQ(server.fetch(), 0);  // the news of the fence that FIND told of
     EXPECT_EQ(server.slot.call.kind, BELFRY_NODE_FENCE);
     EXPECT_EQ(server.slot.call.result, -EXDEV);

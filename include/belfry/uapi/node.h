@@ -107,18 +107,30 @@ struct belfry_node_answer {
 struct belfry_node_sync {
     uint64_t file;  /* FIND, PREPARE: whose handle it is */
     uint64_t point; /* likewise; 0 = binary */
-    uint64_t id; /* FIND: comes back, 0 if the fence has signalled; PREPARE: comes back; else names a point */
+    uint64_t id;    /* FIND: comes back, 0 if the fence has signalled; PREPARE: comes back; PUBLISH: which */
     uint32_t handle;
-    int32_t error; /* FIND: comes back for a fence that has signalled; SIGNAL: 0 or a negative errno */
+    int32_t error; /* FIND: comes back for a fence that has signalled */
 };
+struct belfry_node_signal {
+    uint64_t id;
+    int32_t error; /* 0 or a negative errno */
+    uint32_t pad;  /* 0 */
+};
+struct belfry_node_signals {
+    uint64_t signals; /* address of struct belfry_node_signal[count] */
+    uint32_t count;
+    uint32_t pad; /* 0 */
+};
+#define BELFRY_NODE_SIGNALS_MAX 256
 #define BELFRY_NODE_IOCTL_BASE 'B'
 /* The fence to wait for. ENOENT: no such syncobj; EINVAL: nobody has submitted the point. */
 #define BELFRY_NODE_SYNC_FIND _IOWR(BELFRY_NODE_IOCTL_BASE, 1, BELFRY_UAPI_STRUCT(belfry_node_sync))
 /* A point that is to get a fence. ENOENT. */
 #define BELFRY_NODE_SYNC_PREPARE _IOWR(BELFRY_NODE_IOCTL_BASE, 2, BELFRY_UAPI_STRUCT(belfry_node_sync))
 #define BELFRY_NODE_SYNC_PUBLISH _IOW(BELFRY_NODE_IOCTL_BASE, 3, BELFRY_UAPI_STRUCT(belfry_node_sync))
-/* The end of a point: a published one signals, a prepared one is forgotten. */
-#define BELFRY_NODE_SYNC_SIGNAL _IOW(BELFRY_NODE_IOCTL_BASE, 4, BELFRY_UAPI_STRUCT(belfry_node_sync))
+/* The end of points: published ones signal, prepared ones are forgotten. ENOENT: one is not there; the others
+   have ended. */
+#define BELFRY_NODE_SYNC_SIGNAL _IOW(BELFRY_NODE_IOCTL_BASE, 4, BELFRY_UAPI_STRUCT(belfry_node_signals))
 
 #define BELFRY_NODE_ALIVE _IO(BELFRY_NODE_IOCTL_BASE, 5)
 
@@ -130,6 +142,8 @@ struct belfry_node_slot {
 BELFRY_UAPI_ASSERT_SIZE(belfry_node_call, 328);
 BELFRY_UAPI_ASSERT_SIZE(belfry_node_answer, 40);
 BELFRY_UAPI_ASSERT_SIZE(belfry_node_sync, 32);
+BELFRY_UAPI_ASSERT_SIZE(belfry_node_signal, 16);
+BELFRY_UAPI_ASSERT_SIZE(belfry_node_signals, 16);
 
 #ifdef __cplusplus
 } /* namespace belfry::uapi */
