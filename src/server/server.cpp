@@ -108,7 +108,7 @@ bool Server::open_kernel_node() {
              [this] {
                  spdlog::error("the kernel has taken the node away: it was not answered in time");
                  failed_ = true;
-                 shut_down();
+                 stop();
              }});
     if (!opened) {
         spdlog::error("{}", opened.error());
