@@ -82,6 +82,7 @@ class Server {
         if (pid_ != 0) end(SIGTERM);
     }
 
+    [[nodiscard]] pid_t pid() const { return pid_; }
     [[nodiscard]] const std::string& node() const { return node_; }
     [[nodiscard]] Device device() const { return must(Device::open({.socket_path = node_})); }
     [[nodiscard]] base::Fd open() const { return base::Fd(::open(node_.c_str(), O_RDWR | O_CLOEXEC)); }
@@ -110,11 +111,15 @@ class JobRig {
           va(must(vm.map(buffer))),
           group(must(vm.create_group({.user_submit = false}))) {
         CommandWriter commands(buffer.words().first(64));
-        commands.move48(d(0), va + 1024).move32(r(2), 42).store_multiple(r(2), 0b1, d(0));
+        write_job(commands);
         bytes_ = static_cast<std::uint32_t>(commands.size_bytes());
         CommandWriter endless(buffer.words().subspan(64, 64));
         endless.move32(r(2), 1).branch(csf::Condition::always, r(2), -1);
         endless_bytes_ = static_cast<std::uint32_t>(endless.size_bytes());
+    }
+    /// What a job does.
+    void write_job(CommandWriter& commands) const {
+        commands.move48(d(0), va + 1024).move32(r(2), 42).store_multiple(r(2), 0b1, d(0));
     }
     [[nodiscard]] belfry::Result<void> submit(std::span<const SyncOp> syncs = {}) {
         return group.submit(0, va, bytes_, syncs);
