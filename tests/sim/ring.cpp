@@ -104,6 +104,15 @@ bool SimRing::over(unsigned place) const {
     return status != kNoFence && (status != 0 || has(entry, BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE));
 }
 
+/// The acceptance of an XGS job without a bound, if nobody is to be told of it, cannot be seen.
+bool SimRing::may_be_over(unsigned place) const {
+    const Entry& entry = entries_[place];
+    const bool silent = entry.kind == Kind::xgs && !entry.bounded &&
+                        has(entry, BELFRY_SUBMIT_NO_SUCCESS_COMPLETION) &&
+                        has(entry, BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE);
+    return over(place) || (silent && taken(entry));
+}
+
 void SimRing::begin() {
     const auto ran = [&](unsigned place) {
         return entries_[place].kind == Kind::job && sync(place).value == 1;

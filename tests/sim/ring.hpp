@@ -90,6 +90,7 @@ class SimRing {
     [[nodiscard]] bool taken(const Entry& entry) const;
     [[nodiscard]] bool surely_pending(unsigned place) const;
     [[nodiscard]] bool over(unsigned place) const;
+    [[nodiscard]] bool may_be_over(unsigned place) const;
     [[nodiscard]] bool group_may_be_dead() const { return group_doomed_ || slow_ || world_.silenced; }
 
     void write(std::optional<SomeFence> fence);

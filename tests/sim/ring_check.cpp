@@ -32,10 +32,10 @@ void SimRing::watch() {
 void SimRing::expect_may_begin(unsigned place) {
     const Entry& entry = entries_[place];
     for (unsigned other = 0; other < entry.first_beside; ++other)
-        EXPECT_TRUE(over(other)) << "entry " << place << " is in spite of a drain beside " << other;
+        EXPECT_TRUE(may_be_over(other)) << "entry " << place << " is in spite of a drain beside " << other;
     EXPECT_FALSE(entry.broken_before) << "entry " << place;
     if (entry.before) {
-        EXPECT_TRUE(over(*entry.before) && !failed(entries_[*entry.before]))
+        EXPECT_TRUE(may_be_over(*entry.before) && !failed(entries_[*entry.before]))
             << "entry " << place << " is linked to " << *entry.before;
     }
 }
@@ -69,7 +69,7 @@ void SimRing::expect_legitimate(unsigned place, std::int32_t result) {
     const auto kind_of = [&](auto... kinds) { return ((entry.kind == kinds) || ...); };
     const bool of_dead_group = entry.kind == Kind::job && group_may_be_dead();
     for (unsigned other = 0; other < entry.first_beside; ++other)
-        EXPECT_TRUE(over(other)) << "entry " << place << " is in spite of a drain beside " << other;
+        EXPECT_TRUE(may_be_over(other)) << "entry " << place << " is in spite of a drain beside " << other;
     // Too late to be cancelled.
     const auto accepted = [&](std::optional<unsigned> whom) {
         return whom && (entries_[*whom].kind == Kind::job || entries_[*whom].kind == Kind::bind ||
@@ -79,7 +79,7 @@ void SimRing::expect_legitimate(unsigned place, std::int32_t result) {
     switch (-result) {
         case 0:
             fine = !kind_of(Kind::bad, Kind::timeout, Kind::linked_timeout) && !broken &&
-                   (!entry.before || over(*entry.before));
+                   (!entry.before || may_be_over(*entry.before));
             if (has(entry, BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE)) break;
             if (signals(entry)) fine &= fence(place) == 1;
             if (kind_of(Kind::job, Kind::xgs))
@@ -91,9 +91,9 @@ void SimRing::expect_legitimate(unsigned place, std::int32_t result) {
             break;
         case ECANCELED:
             fine = broken || entry.may_cancel || of_dead_group ||
-                   (entry.kind == Kind::linked_timeout && over(*entry.whom));
+                   (entry.kind == Kind::linked_timeout && may_be_over(*entry.whom));
             break;
-        case ENOENT:   fine = entry.kind == Kind::bad || (entry.whom && over(*entry.whom)); break;
+        case ENOENT:   fine = entry.kind == Kind::bad || (entry.whom && may_be_over(*entry.whom)); break;
         case EALREADY: fine = accepted(entry.whom) && (entry.kind == Kind::cancel || now >= entry.due); break;
         case EINVAL:   fine = entry.kind == Kind::bad || entry.may_be_refused || of_dead_group; break;
         case ETIMEDOUT:
