@@ -58,8 +58,9 @@ static int add_wait(struct drm_uring_submission *submission, struct drm_file *fi
 			error = drm_syncobj_find_fence(file, handle, value,
 						       DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, &point->fence);
 		} while (error == -ETIME && !signal_pending(current));
+		/* Woken by io_uring, to end; or by a signal: a program is stopped once its workers return. */
 		if (error == -ERESTARTSYS || error == -ETIME)
-			error = -ECANCELED; /* a worker is only ever woken to end */
+			error = test_thread_flag(TIF_NOTIFY_SIGNAL) ? -ECANCELED : -EINTR;
 	}
 	if (!error)
 		submission->wait_count++;
@@ -312,7 +313,7 @@ static int complete_when_signalled(struct drm_uring_submission *submission, stru
 	struct command_state *state = state_of(cmd);
 	unsigned long flags;
 	unsigned int i;
-	bool waits;
+	bool waits, cancelled;
 
 	submission->cmd = cmd;
 	submission->uring = uring;
@@ -335,9 +336,15 @@ static int complete_when_signalled(struct drm_uring_submission *submission, stru
 	if (state->waits)
 		list_add_tail(&submission->link, &uring->waiting);
 	waits = state->waits;
+	cancelled = submission->publish_late && current->flags & PF_IO_WORKER &&
+		    test_thread_flag(TIF_NOTIFY_SIGNAL);
 	spin_unlock_irqrestore(&uring->lock, flags);
 	if (!waits)
 		finish(cmd, issue_flags);
+	/* io_uring's cancellation of a worker, which had got its fence already. A CANCEL that came behind it
+	   did not find the submission on the list yet; one that comes later does. */
+	else if (cancelled && take(uring, cmd))
+		give_up(submission);
 	return -EIOCBQUEUED;
 }
 

@@ -144,7 +144,8 @@ class FenceWait {
         if (eventfd_ >= 0) ::close(eventfd_);
     }
 
-    /// As Wait::finish(). Fences that fail also signal.
+    /// As Wait::finish(). Fences that fail also signal. EINTR, on a kernel's node: the program was stopped,
+    /// by a debugger say, before anybody had submitted the point; prepare it again.
     [[nodiscard]] Result<void> finish(int res) const {
         if (res >= 0) return {};
         return std::unexpected(
@@ -258,10 +259,10 @@ class Port {
     /// node before Linux 6.6, which has no such eventfds, and a ring with 64-byte entries.
     [[nodiscard]] Result<FenceWait> prep_wait(io_uring_sqe* sqe, const Syncobj& syncobj, std::uint64_t point);
 
-    /// Cancels a wait for a fence, whose entry has the user_data `whom`: it completes with ECANCELED. Two
-    /// entries, because io_uring itself knows a wait for a point that nobody has submitted yet, and the
-    /// driver one for a fence; one of them finds it. If both say that they did not, it has completed, or has
-    /// just got its fence.
+    /// Cancels a wait for a fence, whose entry has the user_data `whom`: it completes with ECANCELED if it
+    /// has not completed before. Two entries, in this order, because io_uring itself has a wait for a point
+    /// that nobody has submitted yet, and the driver one for a fence. Both complete at once, and only the
+    /// wait tells which of them found it.
     void prep_cancel(io_uring_sqe* by_io_uring, io_uring_sqe* by_driver, const FenceWait& wait,
                      std::uint64_t whom) {
         io_uring_prep_cancel64(by_io_uring, whom, 0);

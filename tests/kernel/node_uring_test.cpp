@@ -236,6 +236,44 @@ TEST_F(KernelNodeUring, AWaitForAPointThatNobodySubmitsIsCancelled) {
     EXPECT_EQ(code_of(wait.finish(ring.results(3).at(kWait))), ECANCELED);
 }
 
+// The worker that waited has been woken by the fence, and runs after the cancellations.
+TEST_F(KernelNodeUring, AWaitIsCancelledInTheMomentInWhichItsPointIsSubmitted) {
+    submit_gate(1);
+    const Syncobj later = must(device.create_syncobj());
+    const FenceWait wait = must(port.prep_wait(sqe(kWait), later, 1));
+    ring.enter();
+    EXPECT_TRUE(quiet(ring));
+    must(port.prep_submit(sqe(), rig.job(7).wait(timeline, 1).signal(later, 1)));
+    port.prep_cancel(sqe(kOther), sqe(kOther + 1), wait, kWait);
+    ring.enter();
+    EXPECT_EQ(code_of(wait.finish(ring.results(3).at(kWait))), ECANCELED);
+    open_gate();
+    EXPECT_EQ(ring.results(1).at(7), 0);
+}
+
+// As other operations of io_uring's that sleep in its workers.
+TEST_F(KernelNodeUring, AWaitOfAProgramThatIsStoppedBeforeItsPointIsSubmittedIsInterrupted) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const Device own = server.device();
+        Vm vm = must(own.create_vm());
+        const Syncobj later = must(own.create_syncobj());
+        Ring own_ring;
+        Port own_port(own_ring.raw(), own, vm);
+        const FenceWait wait = must(own_port.prep_wait(sqe_of(own_ring, kWait), later, 1));
+        own_ring.enter();
+        if (!quiet(own_ring)) ::_exit(1);
+        ::raise(SIGSTOP);
+        ::_exit(code_of(wait.finish(own_ring.results(1).at(kWait))));
+    }
+    int status = 0;
+    ::waitpid(child, &status, WUNTRACED);
+    ASSERT_TRUE(WIFSTOPPED(status));
+    ::kill(child, SIGCONT);
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(WEXITSTATUS(status), EINTR);
+}
+
 TEST_F(KernelNodeUring, ACancellationEndsNoOtherWaitForTheSameFence) {
     submit_gate(1);
     Port second(ring.raw(), device, rig.vm);
