@@ -49,6 +49,9 @@ static int add_wait(struct drm_uring_submission *submission, struct drm_file *fi
 	struct drm_uring_point *point = &submission->points[submission->wait_count];
 	int error = drm_syncobj_find_fence(file, handle, value, 0, &point->fence);
 
+	/* Where the timeline has not come to the point, it leaves us a fence that it has put already. */
+	if (error)
+		point->fence = NULL;
 	/* There is no fence yet. Only what publishes late may wait for one to come: a job that did would hold
 	   back fences that others can see already. */
 	if (error == -EINVAL && submission->publish_late) {
@@ -161,7 +164,7 @@ make_submission(struct drm_file *file, const struct belfry_uring_command *comman
 	if (entry->more_syncs > BELFRY_SUBMIT_ELEMENTS_PER_ENTRY_MAX ||
 	    (!entry->wait_handle && entry->wait_point) || (!entry->signal_handle && entry->signal_point))
 		return ERR_PTR(-EINVAL);
-	submission = kvzalloc(struct_size(submission, points, count), GFP_KERNEL);
+	submission = kvzalloc(struct_size(submission, points, count), GFP_KERNEL_ACCOUNT);
 	if (!submission)
 		return ERR_PTR(-ENOMEM);
 	submission->command = *command;
@@ -240,7 +243,7 @@ static bool take(struct drm_uring_file *uring, struct io_uring_cmd *cmd)
 	return taken;
 }
 
-/* Of a submission that was taken: it completes without its fences. */
+/* Of a submission that was taken: it can complete without its fences. */
 static void give_up(struct drm_uring_submission *submission)
 {
 	unsigned int i;
@@ -253,7 +256,6 @@ static void give_up(struct drm_uring_submission *submission)
 			dma_fence_remove_callback(submission->points[i].fence,
 						  &submission->points[i].callback);
 	submission->result = -ECANCELED;
-	io_uring_cmd_complete_in_task(submission->cmd, finish);
 }
 
 /* A job's error is its completion's result; a wait is over whatever became of what it waited for. */
@@ -339,12 +341,13 @@ static int complete_when_signalled(struct drm_uring_submission *submission, stru
 	cancelled = submission->publish_late && current->flags & PF_IO_WORKER &&
 		    test_thread_flag(TIF_NOTIFY_SIGNAL);
 	spin_unlock_irqrestore(&uring->lock, flags);
-	if (!waits)
-		finish(cmd, issue_flags);
 	/* io_uring's cancellation of a worker, which had got its fence already. A CANCEL that came behind it
 	   did not find the submission on the list yet; one that comes later does. */
-	else if (cancelled && take(uring, cmd))
+	cancelled = cancelled && take(uring, cmd);
+	if (cancelled)
 		give_up(submission);
+	if (!waits || cancelled)
+		finish(cmd, issue_flags);
 	return -EIOCBQUEUED;
 }
 
@@ -367,9 +370,11 @@ static int cancel(struct drm_uring_file *uring, const struct belfry_submit_cance
 		break;
 	}
 	spin_unlock_irqrestore(&uring->lock, flags);
-	if (!error)
-		give_up(submission);
-	return error;
+	if (error)
+		return error;
+	give_up(submission);
+	io_uring_cmd_complete_in_task(submission->cmd, finish);
+	return 0;
 }
 
 /* --- the doors --------------------------------------------------------------------------------------------
@@ -399,7 +404,11 @@ void drm_uring_flush(struct drm_uring_file *uring, fl_owner_t files)
 		list_add_tail(&submission->link, &theirs);
 	}
 	spin_unlock_irqrestore(&uring->lock, flags);
-	list_for_each_entry_safe(submission, next, &theirs, link) give_up(submission);
+	list_for_each_entry_safe(submission, next, &theirs, link)
+	{
+		give_up(submission);
+		io_uring_cmd_complete_in_task(submission->cmd, finish);
+	}
 }
 EXPORT_SYMBOL_GPL(drm_uring_flush);
 
@@ -420,8 +429,11 @@ int drm_uring_command(struct io_uring_cmd *cmd, unsigned int issue_flags, struct
 	int error;
 
 	if (is_cancellation(issue_flags)) {
-		if (take(uring, cmd))
+		/* At once: the submitter's task may be stopped, and io_uring asks until it is done. */
+		if (take(uring, cmd)) {
 			give_up(state_of(cmd)->submission);
+			finish(cmd, issue_flags);
+		}
 		return 0;
 	}
 	error = judge_file(file);

@@ -274,9 +274,10 @@ class Port {
     /// kernel-mode group, which completes when its fence signals (or at_acceptance()); a no-op, which waits
     /// and signals; or a cancel() of such a no-op. `syncs` are its points besides those that it has. No
     /// request is made. The user_data is the entry's; link() and drain() become io_uring's flags, and others
-    /// may be set. Syncobjs must live until it has started. EOPNOTSUPP: the device is no node, or the entry
-    /// none of these; EINVAL: a ring with 64-byte entries, more than 1024 points, an arena's points. These
-    /// leave a no-op.
+    /// may be set. Behind a link or a drain some kernels (Linux 6.12) read `sqe` only when the entry begins,
+    /// if it has no IOSQE_ASYNC. Syncobjs must live until it has started. EOPNOTSUPP: the device is no node,
+    /// or the entry none of these; EINVAL: a ring with 64-byte entries, more than 1024 points, an arena's
+    /// points. These leave a no-op.
     [[nodiscard]] Result<Submission> prep_submit(io_uring_sqe* sqe, const SubmitEntry& entry,
                                                  std::span<const SyncOp> syncs = {});
 

@@ -112,6 +112,23 @@ TEST(DrmUring, ANopWaitsForAPointThatIsNotThereYet) {
     EXPECT_EQ(ring.next(), (Completion{1, 0}));
 }
 
+// The timeline has a fence, but none for the point: the kernel's look for it must not cost the fence a
+// reference.
+TEST(DrmUring, AWaitAheadOfItsTimelineLeavesTheTimelineAlone) {
+    Node node;
+    Ring ring;
+    const auto timeline = node.syncobj();
+    ring.prepare(node, with_signal(job(kEndless, 1), timeline, 3));
+    for (int i = 0; i < 10; ++i) ring.prepare(node, with_wait(job(kAtOnce, 2), timeline, 5));
+    ring.prepare(node, with_wait(nop(3), timeline, 5));
+    ring.enter();
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(ring.next(), (Completion{2, -EINVAL}));
+    EXPECT_EQ(node.state(timeline, 3), -ETIME);
+    EXPECT_EQ(ring.next(), (Completion{1, -ETIMEDOUT}));
+    node.signal(timeline, 5);
+    EXPECT_EQ(ring.next(), (Completion{3, 0}));
+}
+
 TEST(DrmUring, ANopSignalsOnceItsWaitIsOver) {
     Node node;
     Ring ring;
@@ -134,6 +151,19 @@ TEST(DrmUring, ALinkedJobStartsAfterTheFirstIsDone) {
     ring.enter();
     EXPECT_EQ(ring.next(), (Completion{1, 0}));
     EXPECT_EQ(ring.next(), (Completion{2, 0}));
+}
+
+// Once they are submitted, programs write new entries over those that have not begun. Some kernels (6.12 is
+// one) read what is linked only when it begins, unless it is asked for a worker.
+TEST(DrmUring, ALinkedCommandForAWorkerIsWhatItWasWhenItWasSubmitted) {
+    Node node;
+    Ring ring(8);
+    ring.prepare(node, job({.delay_ms = 20}, 1))->flags |= IOSQE_IO_LINK;
+    ring.prepare(node, job({.delay_ms = 1, .error = EIO}, 2))->flags |= IOSQE_ASYNC;
+    ring.enter();
+    std::memset(ring.raw().sq.sqes, 0, 8 * 2 * sizeof(io_uring_sqe));
+    EXPECT_EQ(ring.next(), (Completion{1, 0}));
+    EXPECT_EQ(ring.next(), (Completion{2, -EIO}));
 }
 
 TEST(DrmUring, AFailedJobBreaksItsLink) {
