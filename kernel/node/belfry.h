@@ -36,6 +36,7 @@
 #include <linux/version.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
+#include <uapi/linux/fcntl.h>
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
 #include <linux/io_uring/cmd.h>
 #endif
@@ -85,6 +86,13 @@ struct open_file {
 	u32 uid;
 	struct request *release; /* made with the file: closing can't fail */
 	struct drm_uring_file uring;
+	struct entries *entries;
+};
+
+/* The entries of a file that the server has not been told of yet. Outlives the file. */
+struct entries {
+	struct kref references;
+	atomic_t count;
 };
 
 /* Bytes on their way between two processes. */
@@ -93,6 +101,8 @@ struct cargo {
 	u32 count;
 	void *data; /* of all copies, one behind the other */
 };
+
+#define WRITE_SEALS (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
 struct segment {
 	struct file *file;
@@ -103,10 +113,12 @@ struct segment {
 
 enum request_state {
 	REQUEST_PENDING,
-	REQUEST_SERVED,
+	REQUEST_SERVED, /* given to a fetch, which is telling it */
+	REQUEST_TOLD, /* the server may answer */
 	REQUEST_ANSWERING, /* an answer is being copied from the server; on no list */
 	REQUEST_READ, /* its thread's turn: to read */
-	REQUEST_DONE, /* its thread's turn: to return */
+	REQUEST_DONE, /* its thread's turn: to take the answer, and return */
+	REQUEST_LOST, /* its thread's turn: to return; there is no answer */
 	REQUEST_GONE, /* its thread has given up */
 };
 
@@ -115,9 +127,13 @@ struct request {
 	enum request_state state; /* under node->lock */
 	struct list_head link; /* in `pending` or `served` */
 	struct completion turn; /* its thread's */
+	unsigned long turned; /* when its thread got its turn; in jiffies */
 	struct belfry_node_call call;
 	struct cargo cargo;
 	int result;
+
+	/* ENTRY */
+	struct entries *entries; /* it is one of them */
 
 	/* FENCE: what is waited for */
 	struct served_node *node;
@@ -154,6 +170,7 @@ int move(struct cargo *cargo, enum side side, bool out);
 
 struct request *make_request(u32 kind, const struct open_file *file);
 void put_request(struct request *request);
+void put_entries(struct entries *entries);
 void give_turn(struct request *request, enum request_state state);
 void pump(struct served_node *node);
 int send(struct served_node *node, struct request *request);

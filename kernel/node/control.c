@@ -19,7 +19,6 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <uapi/linux/fcntl.h>
 
 #include <drm/drm_drv.h>
 
@@ -47,7 +46,9 @@ static int take_segments(struct request *request, u64 list, u32 count)
 		/* Only what stays as long as it is: a page that vanishes is a signal that kills programs. */
 		if (!shmem_mapping(file->f_mapping) || !(SHMEM_I(inode)->seals & F_SEAL_SHRINK))
 			return -EPERM;
-		if (!(file->f_mode & FMODE_READ) || (segment.writable && !(file->f_mode & FMODE_WRITE)))
+		if (!(file->f_mode & FMODE_READ) ||
+		    (segment.writable &&
+		     (!(file->f_mode & FMODE_WRITE) || SHMEM_I(inode)->seals & WRITE_SEALS)))
 			return -EACCES;
 		if (!segment.bytes || !PAGE_ALIGNED(segment.bytes) || !PAGE_ALIGNED(segment.offset) ||
 		    segment.offset > i_size_read(inode) ||
@@ -73,7 +74,8 @@ static int take_answer(struct served_node *node, struct belfry_node_slot __user 
 
 	spin_lock_irq(&node->lock);
 	list_for_each_entry (each, &node->served, link) {
-		if (each->call.id != answer.id)
+		/* While it is being told, what it carries is read. */
+		if (each->call.id != answer.id || each->state != REQUEST_TOLD)
 			continue;
 		request = each;
 		list_del_init(&request->link);

@@ -23,6 +23,9 @@
 /* How long a server may owe fences and not say that it lives. */
 #define STALL (5 * BELFRY_NODE_ALIVE_SECONDS * HZ)
 
+/* How many entries of a file may wait for the server to be told of them: others' calls wait behind them. */
+#define ENTRIES_MAX 8192
+
 /*
  * A promise is a point of a syncobj and the fence that it gets. The server wants it, and so it is the node's
  * until it is ended by whoever takes it out of `promises`: the server, or the end of the node.
@@ -80,22 +83,20 @@ static void watch_signalled(struct dma_fence *fence, struct dma_fence_cb *callba
 	spin_unlock_irqrestore(&node->lock, flags);
 }
 
-/* The id by which the server will be told; 0: it has signalled. */
-static int watch(struct served_node *node, const struct open_file *opened, struct dma_fence *fence, u64 *id)
+/* The id by which the server will be told; 0: it has signalled. Takes the request, which is a FENCE. Under
+ * sync_lock, as long as the node lives. */
+static u64 watch(struct served_node *node, struct request *request, struct dma_fence *fence)
 {
-	struct request *request = make_request(BELFRY_NODE_FENCE, opened);
+	u64 id;
 
-	if (!request)
-		return -ENOMEM;
 	request->node = node;
 	request->fence = dma_fence_get(fence);
 	spin_lock_irq(&node->lock);
-	*id = request->call.id = ++node->last_id;
+	id = request->call.id = ++node->last_id;
 	list_add_tail(&request->link, &node->watches);
 	spin_unlock_irq(&node->lock);
 	if (!dma_fence_add_callback(fence, &request->signalled, watch_signalled))
-		return 0;
-	*id = 0;
+		return id;
 	spin_lock_irq(&node->lock);
 	list_del_init(&request->link);
 	spin_unlock_irq(&node->lock);
@@ -105,14 +106,20 @@ static int watch(struct served_node *node, const struct open_file *opened, struc
 
 static int find_point(struct served_node *node, struct drm_file *file, struct belfry_node_sync *sync)
 {
+	struct request *request;
 	struct dma_fence *fence;
 	int error = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
 
 	if (error)
 		return error;
-	error = watch(node, file->driver_priv, fence, &sync->id);
-	if (!error && !sync->id)
-		sync->error = fence->error;
+	request = make_request(BELFRY_NODE_FENCE, file->driver_priv);
+	if (request) {
+		sync->id = watch(node, request, fence);
+		if (!sync->id)
+			sync->error = fence->error;
+	} else {
+		error = -ENOMEM;
+	}
 	dma_fence_put(fence);
 	return error;
 }
@@ -180,29 +187,75 @@ static int publish_point(struct served_node *node, struct promise *promise)
 	return 0;
 }
 
-/* What of an entry is for the server: itself, and what it waits for. */
-static int fill_entry(struct served_node *node, struct request *request, const struct open_file *opened,
+/* An entry for the server, and the FENCE of each thing that it waits for: what needs memory, which the
+ * program waits for without the lock that the server needs. */
+struct told_entry {
+	struct request *request;
+	struct promise *promise;
+	u32 id; /* reserved for the promise; 0: none */
+	struct request *waits[BELFRY_NODE_ENTRY_WAITS_MAX];
+	unsigned int wait_count;
+};
+
+static void free_entry(struct served_node *node, struct told_entry *entry)
+{
+	while (entry->wait_count)
+		put_request(entry->waits[--entry->wait_count]);
+	if (entry->id)
+		xa_release(&node->promises, entry->id);
+	if (entry->promise)
+		dma_fence_put(&entry->promise->fence);
+	if (entry->request)
+		put_request(entry->request);
+}
+
+static int make_entry(struct served_node *node, struct told_entry *entry, struct open_file *opened,
 		      const struct drm_uring_submission *submission)
 {
-	struct belfry_node_call *call = &request->call;
+	if (submission->wait_count > BELFRY_NODE_ENTRY_WAITS_MAX)
+		return -E2BIG;
+	entry->request = make_request(BELFRY_NODE_ENTRY, opened);
+	if (!entry->request)
+		return -ENOMEM;
+	kref_get(&opened->entries->references);
+	entry->request->entries = opened->entries;
+	if (atomic_inc_return(&opened->entries->count) > ENTRIES_MAX)
+		return -EBUSY;
+	entry->promise = make_promise();
+	if (!entry->promise)
+		return -ENOMEM;
+	while (entry->wait_count < submission->wait_count) {
+		struct request *request = make_request(BELFRY_NODE_FENCE, opened);
+
+		if (!request)
+			return -ENOMEM;
+		entry->waits[entry->wait_count++] = request;
+	}
+	return xa_alloc(&node->promises, &entry->id, NULL, xa_limit_31b, GFP_KERNEL_ACCOUNT);
+}
+
+/* Nothing fails any more. Under sync_lock. */
+static void tell_entry(struct served_node *node, struct told_entry *entry,
+		       const struct drm_uring_submission *submission)
+{
+	struct belfry_node_call *call = &entry->request->call;
 	const size_t entry_bytes = sizeof(submission->command.entry);
 	unsigned int i;
 
-	if (submission->wait_count > BELFRY_NODE_ENTRY_WAITS_MAX)
-		return -E2BIG;
 	memcpy(call->arguments, &submission->command.entry, entry_bytes);
-	for (i = 0; i < submission->wait_count; i++) {
-		u64 id;
-		int error = watch(node, opened, submission->points[i].fence, &id);
+	for (i = 0; i < entry->wait_count; i++) {
+		u64 id = watch(node, entry->waits[i], submission->points[i].fence);
 
-		if (error)
-			return error; /* the server will be told of fences that it does not know, and that is
-					 all */
 		if (id)
 			memcpy(call->arguments + entry_bytes + call->bytes++ * sizeof(id), &id, sizeof(id));
 	}
 	call->argument_bytes = entry_bytes + call->bytes * sizeof(u64);
-	return 0;
+	call->argument = entry->id;
+	xa_store(&node->promises, entry->id, entry->promise, GFP_NOWAIT); /* the place is reserved */
+	owe(node);
+	/* If the node has died meanwhile, its end signals the fence. */
+	if (send(node, entry->request))
+		put_request(entry->request);
 }
 
 /*
@@ -212,32 +265,23 @@ static int fill_entry(struct served_node *node, struct request *request, const s
 struct dma_fence *submit_entry(struct drm_file *file, const struct drm_uring_submission *submission)
 {
 	struct served_node *node = file->minor->dev->dev_private;
-	struct open_file *opened = file->driver_priv;
-	struct request *request = make_request(BELFRY_NODE_ENTRY, opened);
-	struct promise *promise = make_promise();
-	int error = -ENOMEM;
-	u32 id;
+	struct told_entry entry = {};
+	struct dma_fence *fence = NULL;
+	int error = make_entry(node, &entry, file->driver_priv, submission);
 
-	mutex_lock(&node->sync_lock);
-	if (request && promise && !node->dead)
-		error = fill_entry(node, request, opened, submission);
-	if (!error)
-		error = xa_alloc(&node->promises, &id, promise, xa_limit_31b, GFP_KERNEL_ACCOUNT);
 	if (!error) {
-		request->call.argument = id;
-		owe(node);
-		dma_fence_get(&promise->fence); /* the submission's */
-		/* If the node has died meanwhile, its end signals the fence. */
-		if (send(node, request))
-			put_request(request);
+		mutex_lock(&node->sync_lock);
+		if (node->dead) {
+			error = -ENODEV;
+		} else {
+			fence = dma_fence_get(&entry.promise->fence); /* the submission's */
+			tell_entry(node, &entry, submission);
+		}
+		mutex_unlock(&node->sync_lock);
 	}
-	mutex_unlock(&node->sync_lock);
 	if (!error)
-		return &promise->fence;
-	if (promise)
-		dma_fence_put(&promise->fence);
-	if (request)
-		put_request(request);
+		return fence;
+	free_entry(node, &entry);
 	return ERR_PTR(error);
 }
 

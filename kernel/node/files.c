@@ -36,10 +36,15 @@ static int open_file(struct drm_device *dev, struct drm_file *file)
 	opened->flags = (capable(CAP_SYS_NICE) ? BELFRY_NODE_MAY_NICE : 0) |
 			(capable(CAP_SYS_ADMIN) ? BELFRY_NODE_MAY_ADMIN : 0);
 	opened->release = make_request(BELFRY_NODE_RELEASE, opened);
-	if (!opened->release) {
+	opened->entries = kzalloc(sizeof(*opened->entries), GFP_KERNEL_ACCOUNT);
+	if (!opened->release || !opened->entries) {
+		if (opened->release)
+			put_request(opened->release);
+		kfree(opened->entries);
 		kfree(opened);
 		return -ENOMEM;
 	}
+	kref_init(&opened->entries->references);
 	opened->file = file;
 	drm_uring_file_init(&opened->uring);
 	file->driver_priv = opened;
@@ -49,16 +54,20 @@ static int open_file(struct drm_device *dev, struct drm_file *file)
 	return 0;
 }
 
+static void forget_file(struct served_node *node, struct open_file *opened)
+{
+	mutex_lock(&node->sync_lock);
+	list_del_init(&opened->link);
+	mutex_unlock(&node->sync_lock);
+}
+
 /* Before the core takes the file's syncobjs apart. */
 static int file_release(struct inode *inode, struct file *filp)
 {
 	struct drm_file *file = filp->private_data;
 	struct open_file *opened = file->driver_priv;
-	struct served_node *node = node_of(file);
 
-	mutex_lock(&node->sync_lock);
-	list_del(&opened->link);
-	mutex_unlock(&node->sync_lock);
+	forget_file(node_of(file), opened);
 	return drm_release(inode, filp);
 }
 
@@ -66,8 +75,10 @@ static void close_file(struct drm_device *dev, struct drm_file *file)
 {
 	struct open_file *opened = file->driver_priv;
 
+	forget_file(dev->dev_private, opened); /* of one whose open failed there was no release */
 	if (send(dev->dev_private, opened->release))
 		put_request(opened->release);
+	put_entries(opened->entries);
 	kfree(opened);
 }
 

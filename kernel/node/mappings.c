@@ -3,7 +3,7 @@
  * What programs map: pieces of the server's memfds.
  *
  * Owns    the files of a mapping of several pieces, whose pages are put in as they are touched. A mapping of
- *         one piece is one of its file: futexes and registered buffers work as on any shared memory.
+ *         all of one file is one of that: futexes and registered buffers work as on any shared memory.
  * Called  by the kernel, on threads of programs: file_mmap() with their memory's lock held, also while the
  *         server answers. take_segments() has judged the pieces before they come here.
  * Locks   none of ours.
@@ -97,6 +97,19 @@ static void change_flags(struct vm_area_struct *vma, unsigned long set, unsigned
 #endif
 }
 
+/*
+ * A mapping of one piece is the program's mapping of its file, by which it comes to the rest of that and to
+ * what the file's mode and seals allow (remap_file_pages(), mprotect()).
+ */
+static bool is_all_of_its_file(const struct segment *segment)
+{
+	struct inode *inode = file_inode(segment->file);
+
+	return !segment->offset && segment->bytes >= i_size_read(inode) &&
+	       (segment->writable || !(segment->file->f_mode & FMODE_WRITE) ||
+		SHMEM_I(inode)->seals & WRITE_SEALS);
+}
+
 static int map_piece(struct vm_area_struct *vma, const struct segment *segment)
 {
 	int error;
@@ -155,8 +168,9 @@ int file_mmap(struct file *filp, struct vm_area_struct *vma)
 	if (!result && bytes != request->call.bytes)
 		result = -EIO;
 	if (!result)
-		result = request->segment_count == 1 ? map_piece(vma, request->segments)
-						     : map_pieces(vma, request);
+		result = request->segment_count == 1 && is_all_of_its_file(request->segments)
+				 ? map_piece(vma, request->segments)
+				 : map_pieces(vma, request);
 	put_request(request);
 	return result;
 }

@@ -19,7 +19,8 @@
 
 #include "belfry.h"
 
-/* How long a call may take from its first byte to its last. The driver's own bounds are half of it. */
+/* How long a call may take the server from its first byte to its last. The driver's own bounds are half of
+ * it. */
 #define DEADLINE (10 * HZ)
 
 static struct io_uring_cmd *command_of(struct fetch *fetch)
@@ -105,9 +106,23 @@ static void free_request(struct kref *references)
 
 	drop_cargo(&request->cargo);
 	dma_fence_put(request->fence);
+	if (request->entries) {
+		atomic_dec(&request->entries->count);
+		put_entries(request->entries);
+	}
 	while (request->segment_count)
 		fput(request->segments[--request->segment_count].file);
 	kfree(request);
+}
+
+static void free_entries(struct kref *references)
+{
+	kfree(container_of(references, struct entries, references));
+}
+
+void put_entries(struct entries *entries)
+{
+	kref_put(&entries->references, free_entries);
 }
 
 void put_request(struct request *request)
@@ -115,14 +130,21 @@ void put_request(struct request *request)
 	kref_put(&request->references, free_request);
 }
 
-/* Its thread goes on; a RELEASE has none. Under the lock; the caller holds a reference, or takes no more
- * looks. */
+static bool has_thread(const struct request *request)
+{
+	return request->call.kind == BELFRY_NODE_IOCTL || request->call.kind == BELFRY_NODE_MMAP;
+}
+
+/* Its thread goes on, and may free it at once; a RELEASE has none. Under the lock. */
 void give_turn(struct request *request, enum request_state state)
 {
+	const bool nobodys = !has_thread(request);
+
 	list_del_init(&request->link);
 	request->state = state;
+	request->turned = jiffies;
 	complete(&request->turn);
-	if (request->call.kind != BELFRY_NODE_IOCTL && request->call.kind != BELFRY_NODE_MMAP)
+	if (nobodys)
 		put_request(request);
 }
 
@@ -156,14 +178,16 @@ static void deliver(struct io_uring_cmd *cmd, unsigned int issue_flags)
 		if (copy_to_user(&fetch->slot->call, &request->call, sizeof(request->call)) ||
 		    (!request->call.result && move(&request->cargo, SERVER, true)))
 			result = -EFAULT;
-		if (result) {
-			spin_lock_irq(&node->lock);
-			if (request->state == REQUEST_SERVED && !list_empty(&request->link)) {
+		spin_lock_irq(&node->lock);
+		/* Of what is not to be answered only this reference is left. */
+		if (request->state == REQUEST_SERVED && !list_empty(&request->link)) {
+			request->state = REQUEST_TOLD;
+			if (result) {
 				request->result = -EIO;
-				give_turn(request, REQUEST_DONE);
+				give_turn(request, REQUEST_LOST);
 			}
-			spin_unlock_irq(&node->lock);
 		}
+		spin_unlock_irq(&node->lock);
 	}
 	if (request)
 		put_request(request);
@@ -212,6 +236,7 @@ void lose_server(struct served_node *node)
 {
 	struct request *request, *next;
 	struct fetch *fetch, *next_fetch;
+	LIST_HEAD(nobodys);
 
 	spin_lock_irq(&node->lock);
 	if (!node->dead) {
@@ -219,8 +244,12 @@ void lose_server(struct served_node *node)
 		list_splice_init(&node->pending, &node->served);
 		list_for_each_entry_safe(request, next, &node->served, link)
 		{
+			if (!has_thread(request)) {
+				list_move_tail(&request->link, &nobodys);
+				continue;
+			}
 			request->result = -ENODEV;
-			give_turn(request, REQUEST_DONE);
+			give_turn(request, REQUEST_LOST);
 		}
 		list_for_each_entry_safe(fetch, next_fetch, &node->fetches, link)
 		{
@@ -231,13 +260,20 @@ void lose_server(struct served_node *node)
 		schedule_work(&node->end);
 	}
 	spin_unlock_irq(&node->lock);
+	/* Not under the lock: the last reference to a fence takes its own. */
+	list_for_each_entry_safe(request, next, &nobodys, link)
+	{
+		list_del_init(&request->link);
+		put_request(request);
+	}
 }
 
 /* Sends the request and sleeps until it is answered; reads from the caller's memory meanwhile, as it is
  * asked. */
 int call_server(struct served_node *node, struct request *request)
 {
-	/* Of all steps: many short ones must not add up to more. */
+	/* Of all steps of the server's: many short ones must not add up to more. The program's own are not
+	   counted, for it can make them as long as it likes. */
 	unsigned long end = jiffies + DEADLINE;
 
 	request->call.caller_pid = task_tgid_nr(current);
@@ -259,9 +295,10 @@ int call_server(struct served_node *node, struct request *request)
 			lose_server(node);
 			return -ENODEV;
 		}
-		if (request->state == REQUEST_DONE)
+		if (request->state != REQUEST_READ)
 			return request->result;
 		request->call.result = move(&request->cargo, CALLER, false);
 		request->call.reads++;
+		end += jiffies - request->turned;
 	}
 }

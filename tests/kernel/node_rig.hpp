@@ -6,16 +6,21 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/userfaultfd.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,6 +65,45 @@ bool becomes(Condition condition) {
     }
     return true;
 }
+
+/// A page of memory that is not there until somebody puts it there: who touches it sleeps meanwhile.
+class SlowPage {
+  public:
+    SlowPage() : faults_(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC))) {
+        uffdio_api api{.api = UFFD_API, .features = 0, .ioctls = 0};
+        page_ = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uffdio_register where{.range = range(), .mode = UFFDIO_REGISTER_MODE_MISSING, .ioctls = 0};
+        if (::ioctl(faults_.get(), UFFDIO_API, &api) != 0 || page_ == MAP_FAILED ||
+            ::ioctl(faults_.get(), UFFDIO_REGISTER, &where) != 0)
+            throw std::runtime_error("no userfaultfd");
+    }
+    SlowPage(const SlowPage&) = delete;
+    SlowPage& operator=(const SlowPage&) = delete;
+    ~SlowPage() { ::munmap(page_, kBytes); }
+
+    [[nodiscard]] std::uint64_t address() const { return reinterpret_cast<std::uintptr_t>(page_); }
+    /// Sleeps until somebody has touched it.
+    void await_touch() const {
+        uffd_msg message{};
+        EXPECT_EQ(::read(faults_.get(), &message, sizeof message), static_cast<ssize_t>(sizeof message));
+    }
+    void put(const void* bytes, std::size_t count) const {
+        std::vector<std::byte> page(kBytes);
+        std::memcpy(page.data(), bytes, count);
+        uffdio_copy copy{.dst = address(),
+                         .src = reinterpret_cast<std::uintptr_t>(page.data()),
+                         .len = kBytes,
+                         .mode = 0,
+                         .copy = 0};
+        EXPECT_EQ(::ioctl(faults_.get(), UFFDIO_COPY, &copy), 0);
+    }
+
+  private:
+    static constexpr std::size_t kBytes = 4096;
+    [[nodiscard]] uffdio_range range() const { return {.start = address(), .len = kBytes}; }
+    base::Fd faults_;
+    void* page_;
+};
 
 class Server {
   public:

@@ -10,12 +10,11 @@
 
 #include "base/memory.hpp"
 #include "belfry/uapi/node.h"
+#include "kernel/command_ring.hpp"
 #include "kernel/node_rig.hpp"
 
 namespace belfry::kernel_tests {
 namespace {
-
-using namespace belfry::uapi;
 
 constexpr std::uint64_t kOffset = 0x10000;
 
@@ -55,20 +54,21 @@ class LyingServer {
         return result_;
     }
     /// Enters one command; the result of its completion.
-    int command(unsigned operation, std::uint64_t address) {
-        io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+    int command(unsigned operation, std::uint64_t address) { return command(operation, address, ring_); }
+    int command(unsigned operation, std::uint64_t address, io_uring& ring) const {
+        io_uring_sqe* const sqe = io_uring_get_sqe(&ring);
         std::memset(sqe, 0, sizeof *sqe);
         sqe->opcode = IORING_OP_URING_CMD;
         sqe->fd = control.get();
         sqe->cmd_op = operation;
         const belfry_node_command payload{.slot = address, .pad = 0};
         std::memcpy(sqe->cmd, &payload, sizeof payload);
-        io_uring_submit(&ring_);
+        io_uring_submit(&ring);
         io_uring_cqe* cqe = nullptr;
-        while (io_uring_wait_cqe(&ring_, &cqe) != 0) {
+        while (io_uring_wait_cqe(&ring, &cqe) != 0) {
         }
         const int result = cqe->res;
-        io_uring_cqe_seen(&ring_, cqe);
+        io_uring_cqe_seen(&ring, cqe);
         return result;
     }
     int fetch() { return command(BELFRY_NODE_FETCH, reinterpret_cast<std::uint64_t>(&slot)); }
@@ -206,6 +206,33 @@ TEST(LyingServer, ASlotThatCannotBeWrittenIsAnErrorOfTheCaller) {
     server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
     EXPECT_EQ(server.command(BELFRY_NODE_FETCH, 8), -EFAULT);
     EXPECT_EQ(server.result(), -EIO);
+}
+
+// While a call is being told, its cargo is read; an answer would take that away.
+TEST(LyingServer, CannotAnswerACallThatItHasNotBeenToldOf) {
+    LyingServer server;
+    const SlowPage page;
+    drm_panthor_vm_create vm{};
+    server.call_ioctl(DRM_IOCTL_PANTHOR_VM_CREATE, &vm);
+    ASSERT_EQ(server.fetch(), 0);
+    belfry_node_copy copy{
+        .caller = reinterpret_cast<std::uintptr_t>(&vm), .server = page.address(), .bytes = sizeof vm};
+    ASSERT_EQ(
+        server.answer(
+            {.what = BELFRY_NODE_READ, .copies = reinterpret_cast<std::uintptr_t>(&copy), .copy_count = 1}),
+        0);
+    std::jthread fetcher([&] { EXPECT_EQ(server.fetch(), 0); });
+    page.await_touch();
+    {
+        Ring ring(8, 0);
+        belfry_node_slot slot{
+            .answer = {.id = server.slot.call.id, .what = BELFRY_NODE_DONE, .result = -EXDEV}};
+        EXPECT_EQ(server.command(BELFRY_NODE_ANSWER, reinterpret_cast<std::uintptr_t>(&slot), ring.raw()), 0);
+    }
+    page.put(&vm, sizeof vm);
+    fetcher.join();
+    EXPECT_EQ(server.answer({.what = BELFRY_NODE_DONE, .result = -EDOM}), 0);
+    EXPECT_EQ(server.result(), -EDOM);
 }
 
 TEST(LyingServer, WhoReadsForEverLosesTheNode) {

@@ -209,6 +209,29 @@ TEST(KernelNode, BadPointersAreFaultsAndUnknownRequestsAreErrors) {
     EXPECT_EQ(request(file, DRM_IOCTL_VERSION, nullptr), -EFAULT);
 }
 
+// The server's time is what is bounded, not that of a program's own memory.
+TEST(KernelNode, AProgramWhoseMemoryIsSlowWaitsForItselfAlone) {
+    const Server server;
+    const base::Fd file = server.open();
+    drm_panthor_vm_create vm{};
+    ASSERT_EQ(request(file, DRM_IOCTL_PANTHOR_VM_CREATE, &vm), 0);
+    const SlowPage page;
+    int result = 0;
+    std::jthread caller([&] {
+        uapi::drm_panthor_vm_bind bind{
+            .vm_id = vm.id,
+            .ops = {.stride = sizeof(uapi::drm_panthor_vm_bind_op), .count = 1, .array = page.address()}};
+        result = request(file, DRM_IOCTL_PANTHOR_VM_BIND, &bind);
+    });
+    page.await_touch();
+    std::this_thread::sleep_for(11s);  // a program's way to take its time
+    const uapi::drm_panthor_vm_bind_op nonsense{.flags = ~0U, .size = 4096};
+    page.put(&nonsense, sizeof nonsense);
+    caller.join();
+    EXPECT_EQ(result, -EINVAL);
+    EXPECT_EQ(run_user_job(server.device()), 42U);
+}
+
 // A text without a length is read by the character, up to its NUL and no further than its page.
 TEST(KernelNode, ATextAtTheEndOfMemoryIsRead) {
     const Server server;
@@ -405,6 +428,25 @@ TEST_F(KernelNodeJobs, WhatTheDriverRefusesCompletesWithItsError) {
     auto unbounded = rig.command();
     unbounded.entry.opcode = BELFRY_PANTHOR_SUBMIT_XGS;
     EXPECT_EQ(ring.run(device, unbounded), -EOPNOTSUPP);
+}
+
+// Others' calls wait behind them.
+TEST_F(KernelNodeJobs, ThereIsAnEndToEntriesThatTheServerDoesNotKnowOf) {
+    constexpr unsigned kMost = 8192;
+    Ring ring;
+    auto job = rig.command();
+    job.entry.flags = BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE;
+    server.signal(SIGSTOP);
+    int result = 0;
+    unsigned taken = 0;
+    // It may be told of some before it stops.
+    for (; taken < 2 * kMost && (result = ring.run(device, job)) == 0; ++taken) {
+    }
+    EXPECT_EQ(result, -EBUSY);
+    EXPECT_GE(taken, kMost);
+    server.signal(SIGCONT);
+    EXPECT_TRUE(becomes([&] { return ring.run(device, rig.command()) == 0; }));
+    EXPECT_EQ(rig.result(), 42U);
 }
 
 TEST_F(KernelNodeJobs, EntriesOfAKilledServerComplete) {

@@ -103,7 +103,8 @@ struct belfry_node_answer {
  * every BELFRY_NODE_ALIVE_SECONDS that it lives, from the thread that signals them. It loses its node if it
  * does not for five times as long.
  */
-#define BELFRY_NODE_ALIVE_SECONDS 5
+#define BELFRY_NODE_ALIVE_SECONDS 2
+
 struct belfry_node_sync {
     uint64_t file;  /* FIND, PREPARE: whose handle it is */
     uint64_t point; /* likewise; 0 = binary */
