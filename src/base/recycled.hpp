@@ -26,6 +26,8 @@ class Recycled {
         return memory;
     }
     static void operator delete(void* memory, std::size_t bytes) {
+        // The analyzer takes what `new` above gave for no result of a `new`.
+        // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete)
         if (bytes != sizeof(T) || kept_ == kKept) return ::operator delete(memory);
         first_ = new (memory) Free{first_};
         ++kept_;

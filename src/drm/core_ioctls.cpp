@@ -118,9 +118,9 @@ using Handler = Result<void> (*)(CoreFile&, Call&);
 /// Answers by itself, perhaps later.
 using Deferring = void (*)(CoreFile&, const std::shared_ptr<Call>&);
 struct Row {
-    std::uint32_t request;
-    unsigned rules;
-    Handler handler;
+    std::uint32_t request = 0;
+    unsigned rules = 0;
+    Handler handler = nullptr;
     Deferring deferring = nullptr;
 };
 

@@ -51,7 +51,7 @@ class File {
     /// Work of an entry whose fence is owed already: none but such as ends within a bound. It waits for
     /// `waits`. Returns its fence; on failure nothing was done.
     virtual Result<FencePtr> submit_entry(const uapi::belfry_submit_entry& /*entry*/,
-                                          std::vector<FencePtr> /*waits*/) {
+                                          std::vector<FencePtr>&& /*waits*/) {
         return std::unexpected(Errno::not_supported);
     }
 };

@@ -38,7 +38,7 @@ std::uint32_t blocks_offset(const FirmwareConfig& config) {
 
 std::size_t shared_bytes(const FirmwareConfig& config) {
     const std::size_t owners = 1 + config.group_slots * (1 + config.streams_per_group);
-    return blocks_offset(config) + owners * 2 * kBlockBytes + config.group_slots * kReportsBytes;
+    return blocks_offset(config) + owners * 2 * kBlockBytes + std::size_t{config.group_slots} * kReportsBytes;
 }
 
 Firmware::Firmware(const FirmwareConfig& config, std::span<std::byte> shared, FirmwarePort& port)

@@ -38,8 +38,10 @@ void File::vm_bind(const std::shared_ptr<drm::Call>& call) {
             if (const auto* const buffer = buffers_.find(op.bo_handle)) mapped.push_back(*buffer);
     core_.when_resident(mapped, [this, call, vm, ops](Result<void> result) {
         std::uint32_t bound = 0;
-        while (result && bound < ops.size())
-            if ((result = bind_now(*vm, ops[bound]))) ++bound;
+        while (result && bound < ops.size()) {
+            result = bind_now(*vm, ops[bound]);
+            if (result) ++bound;
+        }
         if (!result) call->args<drm_panthor_vm_bind>().ops.count = bound;  // earlier ones stay
         // Answered when the GPU can no longer touch what was unmapped.
         vm->flush([call, vm, result] { call->complete(result); });

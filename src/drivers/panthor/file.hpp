@@ -33,7 +33,7 @@ class File final : public drm::File, private drm::SubmitDriver {
     void ioctl(const std::shared_ptr<drm::Call>& call) override;
     void mmap(const drm::MapRequest& request, drm::MapReply reply) override;
     Result<drm::FencePtr> submit_entry(const uapi::belfry_submit_entry& entry,
-                                       std::vector<drm::FencePtr> waits) override;
+                                       std::vector<drm::FencePtr>&& waits) override;
 
     // Handlers: answer at once by their result.
     Result<void> dev_query(drm::Call& call);

@@ -35,7 +35,8 @@ Result<drm::SubmitAccepted> File::submit(drm::SubmitRequest& request) {
     }
 }
 
-Result<drm::FencePtr> File::submit_entry(const belfry_submit_entry& entry, std::vector<drm::FencePtr> waits) {
+Result<drm::FencePtr> File::submit_entry(const belfry_submit_entry& entry,
+                                         std::vector<drm::FencePtr>&& waits) {
     // An XGS job's fence has no bound, and binds have their operations in an arena, which is not at hand.
     if (entry.opcode != BELFRY_PANTHOR_SUBMIT_JOB) return std::unexpected(Errno::not_supported);
     drm::SubmitArena none({}, 0);
