@@ -82,6 +82,7 @@ class LyingServer {
                        .segments = reinterpret_cast<std::uint64_t>(&segment),
                        .segment_count = 1});
     }
+    [[nodiscard]] int fd() const { return node.get(); }
     int sync(unsigned long request, belfry_node_sync& args) {
         return ::ioctl(control.get(), request, &args) == 0 ? 0 : -errno;
     }
@@ -274,6 +275,27 @@ TEST(LyingServer, MayOweFencesForAsLongAsItSaysThatItLives) {
     EXPECT_EQ(wait_until(30s), 0);  // it has lost its node, and its fences have signalled
     EXPECT_EQ(::ioctl(server.control.get(), BELFRY_NODE_ALIVE), -1);
     EXPECT_EQ(errno, ENODEV);
+}
+
+// Others' calls wait behind them.
+TEST(LyingServer, IsOwedAnEndToTheEntriesThatItDoesNotFetch) {
+    constexpr unsigned kMost = 8192;
+    constexpr unsigned kBatch = 256;
+    LyingServer server;
+    Ring ring(kBatch);
+    auto job = nop();
+    job.entry.opcode = BELFRY_PANTHOR_SUBMIT_JOB;
+    job.entry.flags = BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE;
+    for (unsigned taken = 0; taken < kMost; taken += kBatch) {
+        for (unsigned i = 0; i < kBatch; ++i) ring.prepare(server, job);
+        ring.enter();
+        for (unsigned i = 0; i < kBatch; ++i) ASSERT_EQ(ring.next().result, 0);
+        ASSERT_EQ(::ioctl(server.control.get(), BELFRY_NODE_ALIVE), 0);  // with KASAN it takes a while
+    }
+    EXPECT_EQ(ring.run(server, job), -EBUSY);
+    EXPECT_EQ(server.fetch(), 0);
+    EXPECT_EQ(ring.run(server, job), 0);
+    EXPECT_EQ(ring.run(server, job), -EBUSY);
 }
 
 TEST(LyingServer, PointsHaveOneLife) {

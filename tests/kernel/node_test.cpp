@@ -430,37 +430,6 @@ TEST_F(KernelNodeJobs, WhatTheDriverRefusesCompletesWithItsError) {
     EXPECT_EQ(ring.run(device, unbounded), -EOPNOTSUPP);
 }
 
-// Others' calls wait behind them.
-TEST_F(KernelNodeJobs, ThereIsAnEndToEntriesThatTheServerDoesNotKnowOf) {
-    constexpr unsigned kMost = 8192;
-    constexpr unsigned kBatch = 256;
-    Ring ring(kBatch);
-    server.signal(SIGSTOP);
-    unsigned taken = 0;
-    bool refused = false;
-    // It may be told of some before it stops.
-    while (!refused && taken < 2 * kMost) {
-        for (unsigned i = 0; i < kBatch; ++i) {
-            auto job = rig.command(i);
-            job.entry.flags = BELFRY_SUBMIT_COMPLETE_AT_ACCEPTANCE;
-            ring.prepare(device, job);
-        }
-        ring.enter();
-        for (const auto& [job, result] : ring.results(kBatch)) {
-            if (result == 0)
-                ++taken;
-            else
-                EXPECT_EQ(result, -EBUSY);
-            refused |= result != 0;
-        }
-    }
-    EXPECT_TRUE(refused);
-    EXPECT_GE(taken, kMost);
-    server.signal(SIGCONT);
-    EXPECT_TRUE(becomes([&] { return ring.run(device, rig.command()) == 0; }));
-    EXPECT_EQ(rig.result(), 42U);
-}
-
 TEST_F(KernelNodeJobs, EntriesOfAKilledServerComplete) {
     Ring ring;
     server.signal(SIGSTOP);
