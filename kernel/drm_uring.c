@@ -243,8 +243,8 @@ static bool take(struct drm_uring_file *uring, struct io_uring_cmd *cmd)
 	return taken;
 }
 
-/* Of a submission that was taken: it can complete without its fences. */
-static void give_up(struct drm_uring_submission *submission)
+/* Of a submission that was taken. */
+static void let_go_of_fences(struct drm_uring_submission *submission)
 {
 	unsigned int i;
 
@@ -256,6 +256,22 @@ static void give_up(struct drm_uring_submission *submission)
 			dma_fence_remove_callback(submission->points[i].fence,
 						  &submission->points[i].callback);
 	submission->result = -ECANCELED;
+}
+
+/* Of one that was taken, from anywhere: it completes without its fences. */
+static void give_up(struct drm_uring_submission *submission)
+{
+	let_go_of_fences(submission);
+	io_uring_cmd_complete_in_task(submission->cmd, finish);
+}
+
+/* The same where io_uring has the command completed, and at once; of one that still waits. */
+static void give_up_now(struct io_uring_cmd *cmd, unsigned int issue_flags, struct drm_uring_file *uring)
+{
+	if (!take(uring, cmd))
+		return;
+	let_go_of_fences(state_of(cmd)->submission);
+	finish(cmd, issue_flags);
 }
 
 /* A job's error is its completion's result; a wait is over whatever became of what it waited for. */
@@ -334,20 +350,19 @@ static int complete_when_signalled(struct drm_uring_submission *submission, stru
 	mark_cancelable(cmd, issue_flags);
 	/* Given up and put on the list in one: a last callback that comes between finds it there. */
 	spin_lock_irqsave(&uring->lock, flags);
-	state->waits = !atomic_dec_and_test(&submission->remaining);
-	if (state->waits)
+	waits = !atomic_dec_and_test(&submission->remaining);
+	state->waits = waits;
+	if (waits)
 		list_add_tail(&submission->link, &uring->waiting);
-	waits = state->waits;
 	cancelled = submission->publish_late && current->flags & PF_IO_WORKER &&
 		    test_thread_flag(TIF_NOTIFY_SIGNAL);
 	spin_unlock_irqrestore(&uring->lock, flags);
+	if (!waits)
+		finish(cmd, issue_flags);
 	/* io_uring's cancellation of a worker, which had got its fence already. A CANCEL that came behind it
 	   did not find the submission on the list yet; one that comes later does. */
-	cancelled = cancelled && take(uring, cmd);
-	if (cancelled)
-		give_up(submission);
-	if (!waits || cancelled)
-		finish(cmd, issue_flags);
+	else if (cancelled)
+		give_up_now(cmd, issue_flags, uring);
 	return -EIOCBQUEUED;
 }
 
@@ -370,11 +385,9 @@ static int cancel(struct drm_uring_file *uring, const struct belfry_submit_cance
 		break;
 	}
 	spin_unlock_irqrestore(&uring->lock, flags);
-	if (error)
-		return error;
-	give_up(submission);
-	io_uring_cmd_complete_in_task(submission->cmd, finish);
-	return 0;
+	if (!error)
+		give_up(submission);
+	return error;
 }
 
 /* --- the doors --------------------------------------------------------------------------------------------
@@ -404,11 +417,7 @@ void drm_uring_flush(struct drm_uring_file *uring, fl_owner_t files)
 		list_add_tail(&submission->link, &theirs);
 	}
 	spin_unlock_irqrestore(&uring->lock, flags);
-	list_for_each_entry_safe(submission, next, &theirs, link)
-	{
-		give_up(submission);
-		io_uring_cmd_complete_in_task(submission->cmd, finish);
-	}
+	list_for_each_entry_safe(submission, next, &theirs, link) give_up(submission);
 }
 EXPORT_SYMBOL_GPL(drm_uring_flush);
 
@@ -430,10 +439,7 @@ int drm_uring_command(struct io_uring_cmd *cmd, unsigned int issue_flags, struct
 
 	if (is_cancellation(issue_flags)) {
 		/* At once: the submitter's task may be stopped, and io_uring asks until it is done. */
-		if (take(uring, cmd)) {
-			give_up(state_of(cmd)->submission);
-			finish(cmd, issue_flags);
-		}
+		give_up_now(cmd, issue_flags, uring);
 		return 0;
 	}
 	error = judge_file(file);
