@@ -1,5 +1,5 @@
-// An io_uring for commands of drm_uring, whichever driver's node they are for, and the commands that all
-// drivers have.
+// An io_uring for commands of drm_uring, whichever driver's node they are for, the commands that all drivers
+// have, and programs that are killed with some in flight.
 #pragma once
 
 #include <cerrno>
@@ -40,11 +40,18 @@ class Ring {
     Ring& operator=(const Ring&) = delete;
     ~Ring() { io_uring_queue_exit(&ring_); }
 
+    /// From here on entries name the ring's own reference to the node, whose descriptor may be closed.
+    void register_file(const auto& node) {
+        const int fd = node.fd();
+        registered_ = io_uring_register_files(&ring_, &fd, 1) == 0;
+        EXPECT_TRUE(registered_);
+    }
     /// Not yet submitted. The SQE's user_data is the entry's.
     io_uring_sqe* prepare(const auto& node, const belfry_uring_command& command) {
         io_uring_sqe* const sqe = prepare_plain();
         sqe->opcode = IORING_OP_URING_CMD;
-        sqe->fd = node.fd();
+        sqe->fd = registered_ ? 0 : node.fd();
+        if (registered_) sqe->flags |= IOSQE_FIXED_FILE;
         sqe->cmd_op = BELFRY_URING_CMD_SUBMIT;
         sqe->user_data = command.entry.user_data;
         std::memcpy(sqe->cmd, &command, sizeof command);
@@ -97,6 +104,7 @@ class Ring {
 
   private:
     io_uring ring_{};
+    bool registered_ = false;
 };
 
 inline belfry_uring_command nop(std::uint64_t user_data = 0) {

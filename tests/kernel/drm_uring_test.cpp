@@ -266,18 +266,12 @@ TEST(DrmUring, APollingThreadSubmitsToo) {
 TEST(DrmUring, ARegisteredFileOutlivesItsDescriptor) {
     Node node;
     Ring ring;
-    const int fd = node.fd();
-    ASSERT_EQ(io_uring_register_files(&ring.raw(), &fd, 1), 0);
+    ring.register_file(node);
     const auto done = node.syncobj();
-    const auto prepare = [&](const belfry_uring_command& command) {
-        io_uring_sqe* const sqe = ring.prepare(node, command);
-        sqe->fd = 0;
-        sqe->flags |= IOSQE_FIXED_FILE;
-    };
-    prepare(with_signal(job({.delay_ms = 50}, 1), done));
+    ring.prepare(node, with_signal(job({.delay_ms = 50}, 1), done));
     ring.enter();
     node.close();
-    prepare(with_wait(nop(2), done));
+    ring.prepare(node, with_wait(nop(2), done));
     ring.enter();
     EXPECT_EQ(ring.next().result, 0);
     EXPECT_EQ(ring.next().result, 0);
@@ -310,14 +304,8 @@ TEST(DrmUring, RingAndFileMayGoFirst) {
 [[noreturn]] void fly(unsigned round, int ready) {
     Node node;
     Ring ring(64, IORING_SETUP_SQE128 | (round % 10 == 9 ? IORING_SETUP_SQPOLL : 0u));
-    const int fd = node.fd();
-    const bool registered = round % 2 == 1;
-    if (registered) io_uring_register_files(&ring.raw(), &fd, 1);
-    const auto prepare = [&](const belfry_uring_command& command) {
-        io_uring_sqe* const sqe = ring.prepare(node, command);
-        if (registered) sqe->fd = 0, sqe->flags |= IOSQE_FIXED_FILE;
-        return sqe;
-    };
+    if (round % 2 == 1) ring.register_file(node);
+    const auto prepare = [&](const belfry_uring_command& command) { return ring.prepare(node, command); };
     const auto pending = node.syncobj();
     const auto never = node.syncobj();
     prepare(with_signal(job(kEndless), pending));

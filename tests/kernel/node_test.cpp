@@ -514,13 +514,8 @@ TEST(KernelNode, JobsOfKilledProgramsLeaveNothing) {
     const Device device = server.device();
     JobRig rig(device);
     Ring ring(64);
-    const int fd = device.fd();
-    const bool registered = round % 2 == 1;
-    if (registered) io_uring_register_files(&ring.raw(), &fd, 1);
-    const auto prepare = [&](const belfry_uring_command& command) {
-        io_uring_sqe* const sqe = ring.prepare(device, command);
-        if (registered) sqe->fd = 0, sqe->flags |= IOSQE_FIXED_FILE;
-    };
+    if (round % 2 == 1) ring.register_file(device);
+    const auto prepare = [&](const belfry_uring_command& command) { ring.prepare(device, command); };
     // Before 6.7 nothing ends the commands of a file that its program has closed but their jobs' own end,
     // which for an endless one is its deadline, in its turn.
     const bool closed = round % 4 >= 2;
@@ -535,7 +530,7 @@ TEST(KernelNode, JobsOfKilledProgramsLeaveNothing) {
     prepare(cancel(1, 0));
     if (before) ::eventfd_write(ready, 1);
     ring.enter();
-    if (closed) ::close(fd);
+    if (closed) ::close(device.fd());
     if (!before) ::eventfd_write(ready, 1);
     for (;;) ::pause();
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <liburing.h>
@@ -45,6 +46,17 @@ class KernelNodeUring : public KernelNodeJobs {
     SyncObject gate = must(SyncObject::at(rig.buffer, 2048, rig.va + 2048));
 
     io_uring_sqe* sqe(std::uint64_t user_data = 0) { return sqe_of(ring, user_data); }
+    /// A wait for the timeline's first point, with the user_data kWait, and a job linked behind it, with 7;
+    /// neither ends yet.
+    std::pair<FenceWait, Submission> start_chain() {
+        io_uring_sqe* const first = sqe(kWait);
+        FenceWait wait = must(port.prep_wait(first, timeline, 1));
+        first->flags |= IOSQE_IO_LINK;
+        Submission job = must(port.prep_submit(sqe(), rig.job(7)));
+        ring.enter();
+        EXPECT_TRUE(quiet(ring));
+        return {std::move(wait), std::move(job)};
+    }
     /// A fence of the timeline that signals when open_gate() says so.
     void submit_gate(std::uint64_t point) {
         must(gate_queue_.submit(XgsOps().wait_gt(gate.address(), 0),
@@ -184,12 +196,7 @@ TEST_F(KernelNodeUring, AWaitForAPointThatIsSubmittedLaterEndsWithIt) {
 }
 
 TEST_F(KernelNodeUring, AJobLinkedBehindAWaitStartsWhenThatHasEnded) {
-    io_uring_sqe* const first = sqe(kWait);
-    const FenceWait wait = must(port.prep_wait(first, timeline, 1));
-    first->flags |= IOSQE_IO_LINK;
-    const Submission job = must(port.prep_submit(sqe(), rig.job(7)));
-    ring.enter();
-    EXPECT_TRUE(quiet(ring));
+    const auto [wait, job] = start_chain();
     EXPECT_EQ(rig.result(), 0U);
     must(timeline.signal(1));
     const auto results = ring.results(2);
@@ -213,12 +220,7 @@ TEST_F(KernelNodeUring, LinksOfEntriesAreIoUrings) {
 // A wait for a fence is the driver's, one for a point without a fence is io_uring's.
 TEST_F(KernelNodeUring, AWaitForAFenceIsCancelledAndWhatIsLinkedBehindIt) {
     submit_gate(1);
-    io_uring_sqe* const first = sqe(kWait);
-    const FenceWait wait = must(port.prep_wait(first, timeline, 1));
-    first->flags |= IOSQE_IO_LINK;
-    const Submission job = must(port.prep_submit(sqe(), rig.job(7)));
-    ring.enter();
-    EXPECT_TRUE(quiet(ring));
+    const auto [wait, job] = start_chain();
     port.prep_cancel(sqe(kOther), sqe(kOther + 1), wait, kWait);
     ring.enter();
     const auto results = ring.results(4);
