@@ -10,12 +10,14 @@ import re
 import sys
 
 # What a file of the layer may include besides itself: layers, or single headers of one. "public" is
-# include/belfry, "uapi" is src/uapi and include/belfry/uapi.
+# include/belfry, "uapi" is src/uapi and include/belfry/uapi. A room of a layer that has rules of its own is a layer.
 ALLOWED = {
     "base": {},
     # The disassembler is public, and made of the table that lies here.
     "uapi": {"base", "belfry/disassembler.hpp"},
-    "gpu": {"base", "uapi"},
+    "gpu/texture": {"base", "uapi"},
+    "gpu/shader": {"base", "uapi", "gpu/texture"},
+    "gpu": {"base", "uapi", "gpu/shader", "gpu/texture"},
     "drm": {"base", "uapi"},
     "drivers": {"base", "uapi", "drm", "gpu/registers.hpp", "gpu/firmware_interface.hpp", "gpu/board.hpp"},
     "server": {"base", "uapi", "gpu", "drm", "drivers"},
@@ -47,6 +49,8 @@ def layer_of_file(path):
     parts = path.parts
     if parts[:3] == ("include", "belfry", "uapi"):
         return "uapi"
+    if "/".join(parts[1:3]) in ALLOWED:
+        return "/".join(parts[1:3])
     return "public" if parts[0] == "include" else parts[1]
 
 
@@ -54,6 +58,8 @@ def layer_of_include(target):
     parts = target.split("/")
     if parts[0] == "belfry":
         return "uapi" if parts[1:2] == ["uapi"] else "public"
+    if len(parts) > 2 and "/".join(parts[:2]) in ALLOWED:
+        return "/".join(parts[:2])
     return parts[0] if len(parts) > 1 and parts[0] in ALLOWED else None
 
 
