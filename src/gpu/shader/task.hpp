@@ -28,7 +28,8 @@ struct Fault {
     std::array<std::uint32_t, 3> workgroup{};
     std::uint32_t lane = 0;  ///< index of the thread within its workgroup
     bool write = false;      ///< of memory faults: the access would have written
-    bool atomic = false;
+    bool atomic = false;     ///< likewise: read and written
+    bool execute = false;    ///< likewise: fetched
 };
 
 /// Registers of the command stream that RUN_COMPUTE reads, after its selects.
@@ -75,6 +76,11 @@ struct Workgroup {
     std::uint32_t turn;        ///< warp that runs next
     std::array<Warp, kWorkgroupWarpsMax> warps;
 };
+
+/// What SUSPEND saves of a workgroup: as far as its warps go.
+constexpr std::size_t workgroup_bytes(std::uint32_t warps) {
+    return sizeof(Workgroup) - (kWorkgroupWarpsMax - warps) * sizeof(Warp);
+}
 
 /// Workgroups next ... end of a job, by linear index x + X * (y + Y * z), one after the other.
 struct Task {
