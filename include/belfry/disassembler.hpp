@@ -1,4 +1,4 @@
-// Command-stream instructions as text.
+// Instructions of command streams and of shaders as text.
 #pragma once
 
 #include <cstdint>
@@ -20,5 +20,16 @@ namespace belfry {
 /// an offset of 0, a flag that is not set, a wait mask without slots and its signal slot. A choice without a
 /// name is a number (`#7`). Bits that the instruction does not have end the line: `  ; reserved bits 0x...`.
 BELFRY_EXPORT std::string disassemble(std::uint64_t word);
+
+/// The same for a word of a shader (Valhall, v9 and v10), in the form of Mesa's disassembler.
+///
+///   LOAD.i32.unsigned.slot0.wait0 @r0, ^r0, offset:0
+///   FMA.f32 r1, ^r1, u8, 0x0.neg
+///   BRANCHZ.eq.reconverge r0.h0, offset:5
+///   .word 0x01FF000000000000  ; unassigned opcode 0x1FF
+///
+/// Bits that the instruction does not have end the line: `  ; unused bits 0x...`; so does why a shader core
+/// does not execute the word: `  ; invalid: reserved selector`.
+BELFRY_EXPORT std::string disassemble_shader(std::uint64_t word);
 
 }  // namespace belfry

@@ -345,10 +345,13 @@ constexpr std::uint64_t encode(const Row& row) {
     std::uint64_t word = std::uint64_t{row.opcode} << 48 | std::uint64_t{row.secondary} << row.secondary_low;
     switch (row.destination) {
         case Destination::none:
-        case Destination::normal:
-        case Destination::w16_r40: word |= 0xc0ULL << 40; break;
-        case Destination::w40:     word |= 0x80ULL << 40; break;
-        case Destination::r40:     word |= 0x40ULL << 40; break;
+        case Destination::normal: word |= 0xc0ULL << 40; break;
+        case Destination::w40:    word |= 0x80ULL << 40; break;
+        case Destination::r40:    word |= 0x40ULL << 40; break;
+        case Destination::w16_r40:
+            // Textures have the width of the result there.
+            if (row.unit != Unit::texture) word |= 0xc0ULL << 40;
+            break;
     }
     const auto first = [](const Choices& choices) {
         if (choices.implied >= 0) return static_cast<std::uint64_t>(choices.implied);
