@@ -56,6 +56,7 @@ struct Warp {
     std::array<std::uint64_t, kLanes> pc;
     LaneMask live;        // lanes that have not ended
     LaneMask at_barrier;  // lanes that wait for the rest of the workgroup
+    LaneMask running;     // lanes that were left in the middle: they go on first. None: those of the least pc
 };
 
 /// The two banks of the warp that runs.
@@ -70,27 +71,34 @@ struct Operands {
 };
 
 struct Op;
-class Core;
+struct Execution;
 
 /// What runs an ALU instruction for the lanes of `active`: reads all operands before it writes, and leaves
 /// the registers of other lanes as they are. Cannot fail.
 using AluHandler = void (*)(const Op& op, const Operands& operands, LaneMask active);
+/// What runs a message instruction (execution.hpp). False: it raised a fault.
+using MessageHandler = bool (*)(Execution& execution, const Op& op);
 
-/// A decoded instruction. All that could be wrong with it was judged by valhall::decode(): a handler may use
-/// its indices as they are.
+/// A decoded instruction. All that could be wrong with it was judged when it was decoded: a handler may use
+/// its indices as they are, and two operands from a 64-bit one on.
 struct Op {
     union {
-        AluHandler alu;                     // kind alu
-        void (*message)(Core&, const Op&);  // kind message: see core.hpp
+        AluHandler alu;          // kinds alu ...
+        MessageHandler message;  // kinds message ...
     };
     std::array<OperandIndex, 4> source;
+    std::uint64_t word;        // modifiers that no specialised handler was chosen for
+    std::uint16_t name;        // valhall::Op
     std::uint8_t destination;  // register, or first staging register
     std::uint8_t write_mask;   // bit 0: low half, bit 1: high half
-    std::uint8_t kind;         // core.hpp
-    std::uint8_t flow;         // valhall::Flow
-    std::uint16_t name;        // valhall::Op
-    std::uint16_t staging;     // core.hpp: counts of registers read and written
-    std::uint64_t word;        // modifiers that no specialised handler was chosen for, and for fault messages
+    union {
+        std::uint8_t float_mode;  // of kinds alu ...: FloatMode::bits()
+        std::uint8_t result;      // of messages that read staging registers and write others: first of these
+    };
+    std::uint8_t kind;  // program.hpp
+    std::uint8_t flow;  // valhall::Flow
+    std::uint8_t cost;  // of messages: steps
 };
+static_assert(sizeof(Op) == 32);
 
 }  // namespace belfry::gpu::shader

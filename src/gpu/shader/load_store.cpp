@@ -1,0 +1,127 @@
+// LOAD, STORE: what the lanes of a warp move between their registers and memory.
+//
+// Most accesses of a warp are 16 consecutive words: these are recognised and moved as one. The rest goes lane
+// by lane, in order, so that the last lane wins where several store to one place.
+#include <cstdint>
+#include <cstring>
+
+#include "gpu/shader/access.hpp"
+#include "gpu/shader/execution.hpp"
+#include "gpu/shader/messages.hpp"
+#include "gpu/shader/vectors.hpp"
+
+namespace belfry::gpu::shader {
+namespace {
+
+using valhall::Mod;
+using Name = valhall::Op;
+
+std::uint64_t offset_of(const Op& op) {
+    static_assert(valhall::row(Name::load_i32).find(Mod::offset)->bits() ==
+                  valhall::row(Name::store_i32).find(Mod::offset)->bits());
+    return valhall::get<Name::load_i32, Mod::offset>(op.word);
+}
+
+/// The address of lane 0 if all 16 lanes access consecutive words that lie in one page; else kSink, which is
+/// no such address.
+std::uint64_t consecutive_words(const Execution& execution, const Op& op) {
+    if (execution.active != kAllLanes) return kSink;
+    const Lanes& low = execution.operands(op.source[0]);
+    const Lanes& high = execution.operands(static_cast<OperandIndex>(op.source[0] + 1));
+    if (!ascend_by_4(low) || !all_equal(high)) return kSink;
+    const std::uint64_t address = (low[0] | std::uint64_t{high[0]} << 32) + offset_of(op);
+    return low[0] <= ~0U - sizeof(Lanes) && within_page(address, sizeof(Lanes)) ? address : kSink;
+}
+
+template <unsigned kBytes>
+bool load(Execution& execution, const Op& op) {
+    const Operands& operands = execution.operands;
+    const std::uint64_t offset = offset_of(op);
+    for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
+        const unsigned lane = first_of(rest);
+        Words<kBytes> value;
+        if (!read_words<kBytes>(execution.memory, pair_of(operands, op.source[0], lane) + offset, value))
+            return execution.raise_refusal(lane, AccessKind::read);
+        for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i)[lane] = value[i];
+    }
+    return true;
+}
+
+/// LOAD.i32 into a whole register.
+bool load_word(Execution& execution, const Op& op) {
+    const std::uint64_t address = consecutive_words(execution, op);
+    if (address == kSink) return load<4>(execution, op);
+    const std::byte* const host = execution.memory.readable(address);
+    if (host == nullptr) return execution.raise_refusal(0, AccessKind::read);
+    load_lanes(host, execution.operands.reg(op.destination));
+    return true;
+}
+
+/// Loads of less than a register, or with an extension.
+template <unsigned kBytes>
+bool load_part(Execution& execution, const Op& op) {
+    const Operands& operands = execution.operands;
+    const std::uint64_t offset = offset_of(op);
+    const Placement place = placement_of(op);
+    for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
+        const unsigned lane = first_of(rest);
+        Words<kBytes> value;
+        if (!read_words<kBytes>(execution.memory, pair_of(operands, op.source[0], lane) + offset, value))
+            return execution.raise_refusal(lane, AccessKind::read);
+        place.put(operands, op.destination, lane, value[0]);
+    }
+    return true;
+}
+
+template <unsigned kBytes>
+bool store(Execution& execution, const Op& op) {
+    const Operands& operands = execution.operands;
+    const std::uint64_t offset = offset_of(op);
+    for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
+        const unsigned lane = first_of(rest);
+        Words<kBytes> value;
+        for (unsigned i = 0; i < value.size(); ++i) value[i] = operands.reg(op.destination + i)[lane];
+        if (!write_words<kBytes>(execution.memory, pair_of(operands, op.source[0], lane) + offset, value))
+            return execution.raise_refusal(lane, AccessKind::write);
+    }
+    return true;
+}
+
+bool store_word(Execution& execution, const Op& op) {
+    const std::uint64_t address = consecutive_words(execution, op);
+    if (address == kSink) return store<4>(execution, op);
+    std::byte* const host = execution.memory.writable(address);
+    if (host == nullptr) return execution.raise_refusal(0, AccessKind::write);
+    store_lanes(host, execution.operands.reg(op.destination));
+    return true;
+}
+
+struct Choice {
+    Name name;
+    MessageHandler handler;
+    std::uint8_t cost;
+};
+constexpr Choice kChoices[] = {
+    {Name::load_i8, load_part<1>, 8},  {Name::load_i16, load_part<2>, 8}, {Name::load_i24, load<3>, 8},
+    {Name::load_i32, load_word, 4},    {Name::load_i48, load<6>, 8},      {Name::load_i64, load<8>, 8},
+    {Name::load_i96, load<12>, 10},    {Name::load_i128, load<16>, 12},   {Name::store_i8, store<1>, 8},
+    {Name::store_i16, store<2>, 8},    {Name::store_i24, store<3>, 8},    {Name::store_i32, store_word, 4},
+    {Name::store_i48, store<6>, 8},    {Name::store_i64, store<8>, 8},    {Name::store_i96, store<12>, 10},
+    {Name::store_i128, store<16>, 12},
+};
+
+}  // namespace
+
+bool bind_load_store(Op& op) {
+    const auto name = static_cast<Name>(op.name);
+    for (const Choice& choice : kChoices) {
+        if (choice.name != name) continue;
+        op.message = choice.handler;
+        op.cost = choice.cost;
+        if (name == Name::load_i32 && !placement_of(op).plain()) op.message = load_part<4>;
+        return true;
+    }
+    return false;
+}
+
+}  // namespace belfry::gpu::shader
