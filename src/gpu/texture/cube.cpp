@@ -1,5 +1,6 @@
 #include "gpu/texture/cube.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace belfry::gpu::texture {
@@ -47,6 +48,19 @@ std::optional<CubeTexel> cube_texel(unsigned face, int x, int y, int size) {
         return CubeTexel{.face = to, .x = (s + size - 1) / 2, .y = (t + size - 1) / 2};
     }
     return std::nullopt;
+}
+
+std::array<float, 2> on_plane_of(unsigned face, unsigned from, float s, float t) {
+    if (face == from) return {s, t};
+    const Face& source = kFaces[from];
+    std::array<float, 3> point{};
+    point[source.outward.axis] = static_cast<float>(source.outward.sign);
+    point[source.s.axis] = static_cast<float>(source.s.sign) * ((2 * s) - 1);
+    point[source.t.axis] = static_cast<float>(source.t.sign) * ((2 * t) - 1);
+    const Face& plane = kFaces[face];
+    const auto along = [&point](const Direction& d) { return static_cast<float>(d.sign) * point[d.axis]; };
+    const float distance = std::max(along(plane.outward), 0x1p-20F);
+    return {((along(plane.s) / distance) + 1) / 2, ((along(plane.t) / distance) + 1) / 2};
 }
 
 }  // namespace belfry::gpu::texture

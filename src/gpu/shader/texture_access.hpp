@@ -1,0 +1,81 @@
+// What message instructions on textures and attributes share: descriptors and memory as gpu/texture wants
+// them, and registers of the formats that it knows.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "belfry/uapi/valhall.hpp"
+#include "gpu/shader/execution.hpp"
+#include "gpu/texture/descriptor.hpp"
+#include "gpu/texture/memory.hpp"
+#include "gpu/texture/register_format.hpp"
+
+namespace belfry::gpu::shader {
+
+/// A core's memory, as texture functions read it.
+class TextureMemory final : public texture::Memory {
+  public:
+    explicit TextureMemory(shader::Memory& memory) : memory_(memory) {}
+
+    const std::byte* read(std::uint64_t address, std::size_t bytes, std::byte* scratch) override {
+        static_assert(texture::kPageBytes == kPageBytes);
+        if ((address & kPageOffsetMask) + bytes <= kPageBytes) return memory_.readable(address);
+        return memory_.read(address, scratch, bytes) ? scratch : nullptr;
+    }
+
+  private:
+    shader::Memory& memory_;  // texture::Memory is what this is
+};
+
+inline texture::DescriptorBytes bytes_of(const Descriptor& descriptor) {
+    return std::as_bytes(std::span(descriptor.word)).first<texture::kDescriptorBytes>();
+}
+
+/// The lanes of `lanes` whose word is that of the first of them.
+inline LaneMask alike(const Lanes& words, LaneMask lanes) {
+    const std::uint32_t word = words[first_of(lanes)];
+    LaneMask same = 0;
+    for (unsigned i = 0; i < kLanes; ++i) same |= words[i] == word ? 1U << i : 0;
+    return same & lanes;
+}
+
+/// Puts a lane's components into registers from `first` on, two in each if the format has 16 bits.
+inline void put_components(const Operands& operands, unsigned first, unsigned lane, texture::Kind kind,
+                           texture::RegisterFormat format, std::span<const std::uint32_t> components) {
+    if (!texture::is_16_bit(format)) {
+        for (unsigned i = 0; i < components.size(); ++i)
+            operands.reg(first + i)[lane] = texture::to_register(kind, format, components[i]);
+        return;
+    }
+    for (unsigned i = 0; i < components.size(); i += 2) {
+        std::uint32_t both = texture::to_register(kind, format, components[i]);
+        if (i + 1 < components.size()) both |= texture::to_register(kind, format, components[i + 1]) << 16;
+        operands.reg(first + i / 2)[lane] = both;
+    }
+}
+
+/// The handle of an instruction that has it as source 2 or, in the _IMM form, in its word.
+template <valhall::Op kImmediate>
+std::uint32_t handle_in(const Op& op) {
+    using valhall::Mod;
+    return handle_of(
+        table_of_field(static_cast<std::uint32_t>(valhall::get<kImmediate, Mod::table>(op.word))),
+        static_cast<std::uint32_t>(valhall::get<kImmediate, Mod::index>(op.word)));
+}
+
+inline texture::RegisterFormat register_format_of(const Op& op) {
+    using valhall::Mod;
+    return static_cast<texture::RegisterFormat>(
+        valhall::get(valhall::row(static_cast<valhall::Op>(op.name)), Mod::regfmt, op.word));
+}
+inline unsigned components_of(const Op& op) {
+    using valhall::Mod;
+    return static_cast<unsigned>(
+               valhall::get(valhall::row(static_cast<valhall::Op>(op.name)), Mod::vec, op.word)) +
+           1;
+}
+
+}  // namespace belfry::gpu::shader
