@@ -36,17 +36,22 @@ bool read_inside(Memory& memory, const Buffer& buffer, std::uint32_t offset, Wor
 template <typename Step>
 bool for_lanes(Execution& execution, const Op& op, Step step) {
     const Lanes& handles = execution.operands(op.source[1]);
+    std::uint32_t handle = 0;
+    const Buffer* buffer = nullptr;
     for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
         const unsigned lane = first_of(rest);
-        const Buffer* const buffer = execution.descriptors.buffer(handles[lane], execution.memory);
-        if (buffer == nullptr) return execution.raise_refusal(lane, AccessKind::read);
+        if (buffer == nullptr || handles[lane] != handle) {
+            handle = handles[lane];
+            buffer = execution.descriptors.buffer(handle, execution.memory);
+            if (buffer == nullptr) return execution.raise_refusal(lane, AccessKind::read);
+        }
         if (!step(lane, *buffer)) return false;
     }
     return true;
 }
 
 template <unsigned kBytes>
-bool load_buffer(Execution& execution, const Op& op) {
+bool load_lane_by_lane(Execution& execution, const Op& op) {
     const Operands& operands = execution.operands;
     return for_lanes(execution, op, [&](unsigned lane, const Buffer& buffer) {
         Words<kBytes> value;
@@ -56,6 +61,34 @@ bool load_buffer(Execution& execution, const Op& op) {
         for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i)[lane] = value[i];
         return true;
     });
+}
+
+template <unsigned kBytes>
+bool load_buffer(Execution& execution, const Op& op) {
+    const Operands& operands = execution.operands;
+    const Lanes& offsets = operands(op.source[0]);
+    const Lanes& handles = operands(op.source[1]);
+    if (execution.active != kAllLanes || !all_equal(handles)) return load_lane_by_lane<kBytes>(execution, op);
+    const Buffer* const buffer = execution.descriptors.buffer(handles[0], execution.memory);
+    if (buffer == nullptr) return execution.raise_refusal(0, AccessKind::read);
+
+    if (all_equal(offsets)) {
+        Words<kBytes> value;
+        if (!read_inside<kBytes>(execution.memory, *buffer, offsets[0], value))
+            return execution.raise_refusal(0, AccessKind::read);
+        for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i).word.fill(value[i]);
+        return true;
+    }
+    constexpr std::size_t kAll = kLanes * kBytes;
+    const std::uint64_t address = buffer->address + offsets[0];
+    if (kBytes % 4 == 0 && ascend_by<kBytes>(offsets) && std::uint64_t{offsets[0]} + kAll <= buffer->size &&
+        within_page(address, kAll)) {
+        const std::byte* const host = execution.memory.readable(address);
+        if (host == nullptr) return execution.raise_refusal(0, AccessKind::read);
+        load_lanes<kBytes / 4>(host, &operands.reg(op.destination));
+        return true;
+    }
+    return load_lane_by_lane<kBytes>(execution, op);
 }
 
 template <unsigned kBytes>
@@ -74,13 +107,29 @@ bool load_buffer_part(Execution& execution, const Op& op) {
 
 bool lea_buffer(Execution& execution, const Op& op) {
     const Operands& operands = execution.operands;
-    return for_lanes(execution, op, [&](unsigned lane, const Buffer& buffer) {
-        const std::uint32_t offset = operands(op.source[0])[lane];
-        const std::uint64_t address = offset < buffer.size ? buffer.address + offset : kSink;
-        operands.reg(op.destination)[lane] = static_cast<std::uint32_t>(address);
-        operands.reg(op.destination + 1)[lane] = static_cast<std::uint32_t>(address >> 32);
-        return true;
-    });
+    const Lanes& offsets = operands(op.source[0]);
+    Lanes low;
+    Lanes high;
+    const auto point = [&](unsigned lane, const Buffer& buffer) {
+        const std::uint64_t address = offsets[lane] < buffer.size ? buffer.address + offsets[lane] : kSink;
+        low[lane] = static_cast<std::uint32_t>(address);
+        high[lane] = static_cast<std::uint32_t>(address >> 32);
+    };
+    const Lanes& handles = operands(op.source[1]);
+    if (all_equal(handles)) {
+        const Buffer* const buffer = execution.descriptors.buffer(handles[0], execution.memory);
+        if (buffer == nullptr) return execution.raise_refusal(first_of(execution.active), AccessKind::read);
+        const Buffer copy = *buffer;
+        for (unsigned lane = 0; lane < kLanes; ++lane) point(lane, copy);
+    } else if (!for_lanes(execution, op, [&](unsigned lane, const Buffer& buffer) {
+                   point(lane, buffer);
+                   return true;
+               })) {
+        return false;
+    }
+    assign(operands.reg(op.destination), low, execution.active);
+    assign(operands.reg(op.destination + 1), high, execution.active);
+    return true;
 }
 
 struct Choice {

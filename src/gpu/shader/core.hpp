@@ -35,6 +35,10 @@ class Core {
     Outcome run(Task& task, const Translation& translation, std::uint64_t generation, std::uint32_t steps,
                 const std::atomic<bool>& leave);
     [[nodiscard]] const Fault& fault() const;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
 };
 
 }  // namespace belfry::gpu::shader

@@ -13,11 +13,12 @@
 #include "gpu/shader/descriptors.hpp"
 #include "gpu/shader/memory.hpp"
 #include "gpu/shader/task.hpp"
+#include "gpu/shader/vectors.hpp"
 #include "gpu/shader/warp.hpp"
 
 namespace belfry::gpu::shader {
 
-/// Bytes of host memory that others may write, too: kind and place of an access, for faults.
+/// What an access that failed would have done.
 enum class AccessKind : std::uint8_t { read, write, atomic };
 
 struct Execution {
@@ -44,8 +45,5 @@ struct Execution {
     /// Notes that `lane` ran into memory.refusal().
     bool raise_refusal(unsigned lane, AccessKind kind);
 };
-
-/// The lowest lane of a mask that has one.
-constexpr unsigned first_of(LaneMask lanes) { return static_cast<unsigned>(__builtin_ctz(lanes)); }
 
 }  // namespace belfry::gpu::shader

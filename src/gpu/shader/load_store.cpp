@@ -22,20 +22,39 @@ std::uint64_t offset_of(const Op& op) {
     return valhall::get<Name::load_i32, Mod::offset>(op.word);
 }
 
-/// The address of lane 0 if all 16 lanes access consecutive words that lie in one page; else kSink, which is
+/// The address of lane 0 if all 16 lanes access consecutive values that lie in one page; else kSink, which is
 /// no such address.
-std::uint64_t consecutive_words(const Execution& execution, const Op& op) {
+template <unsigned kBytes>
+std::uint64_t consecutive(const Execution& execution, const Op& op) {
+    constexpr std::uint32_t kAll = kLanes * kBytes;
     if (execution.active != kAllLanes) return kSink;
     const Lanes& low = execution.operands(op.source[0]);
     const Lanes& high = execution.operands(static_cast<OperandIndex>(op.source[0] + 1));
-    if (!ascend_by_4(low) || !all_equal(high)) return kSink;
+    if (!ascend_by<kBytes>(low) || !all_equal(high)) return kSink;
     const std::uint64_t address = (low[0] | std::uint64_t{high[0]} << 32) + offset_of(op);
-    return low[0] <= ~0U - sizeof(Lanes) && within_page(address, sizeof(Lanes)) ? address : kSink;
+    return low[0] <= ~0U - kAll && within_page(address, kAll) ? address : kSink;
 }
 
 template <unsigned kBytes>
 bool load(Execution& execution, const Op& op) {
     const Operands& operands = execution.operands;
+    if constexpr (kBytes % 4 == 0) {
+        if (const std::uint64_t address = consecutive<kBytes>(execution, op); address != kSink) {
+            const std::byte* const host = execution.memory.readable(address);
+            if (host == nullptr) return execution.raise_refusal(0, AccessKind::read);
+            load_lanes<kBytes / 4>(host, &operands.reg(op.destination));
+            return true;
+        }
+        if (execution.active == kAllLanes && all_equal(operands(op.source[0])) &&
+            all_equal(operands(static_cast<OperandIndex>(op.source[0] + 1)))) {
+            Words<kBytes> value;
+            if (!read_words<kBytes>(execution.memory, pair_of(operands, op.source[0], 0) + offset_of(op),
+                                    value))
+                return execution.raise_refusal(0, AccessKind::read);
+            for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i).word.fill(value[i]);
+            return true;
+        }
+    }
     const std::uint64_t offset = offset_of(op);
     for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
         const unsigned lane = first_of(rest);
@@ -44,16 +63,6 @@ bool load(Execution& execution, const Op& op) {
             return execution.raise_refusal(lane, AccessKind::read);
         for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i)[lane] = value[i];
     }
-    return true;
-}
-
-/// LOAD.i32 into a whole register.
-bool load_word(Execution& execution, const Op& op) {
-    const std::uint64_t address = consecutive_words(execution, op);
-    if (address == kSink) return load<4>(execution, op);
-    const std::byte* const host = execution.memory.readable(address);
-    if (host == nullptr) return execution.raise_refusal(0, AccessKind::read);
-    load_lanes(host, execution.operands.reg(op.destination));
     return true;
 }
 
@@ -76,6 +85,14 @@ bool load_part(Execution& execution, const Op& op) {
 template <unsigned kBytes>
 bool store(Execution& execution, const Op& op) {
     const Operands& operands = execution.operands;
+    if constexpr (kBytes % 4 == 0) {
+        if (const std::uint64_t address = consecutive<kBytes>(execution, op); address != kSink) {
+            std::byte* const host = execution.memory.writable(address);
+            if (host == nullptr) return execution.raise_refusal(0, AccessKind::write);
+            store_lanes<kBytes / 4>(host, &operands.reg(op.destination));
+            return true;
+        }
+    }
     const std::uint64_t offset = offset_of(op);
     for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
         const unsigned lane = first_of(rest);
@@ -87,15 +104,6 @@ bool store(Execution& execution, const Op& op) {
     return true;
 }
 
-bool store_word(Execution& execution, const Op& op) {
-    const std::uint64_t address = consecutive_words(execution, op);
-    if (address == kSink) return store<4>(execution, op);
-    std::byte* const host = execution.memory.writable(address);
-    if (host == nullptr) return execution.raise_refusal(0, AccessKind::write);
-    store_lanes(host, execution.operands.reg(op.destination));
-    return true;
-}
-
 struct Choice {
     Name name;
     MessageHandler handler;
@@ -103,9 +111,9 @@ struct Choice {
 };
 constexpr Choice kChoices[] = {
     {Name::load_i8, load_part<1>, 8},  {Name::load_i16, load_part<2>, 8}, {Name::load_i24, load<3>, 8},
-    {Name::load_i32, load_word, 4},    {Name::load_i48, load<6>, 8},      {Name::load_i64, load<8>, 8},
+    {Name::load_i32, load<4>, 4},      {Name::load_i48, load<6>, 8},      {Name::load_i64, load<8>, 8},
     {Name::load_i96, load<12>, 10},    {Name::load_i128, load<16>, 12},   {Name::store_i8, store<1>, 8},
-    {Name::store_i16, store<2>, 8},    {Name::store_i24, store<3>, 8},    {Name::store_i32, store_word, 4},
+    {Name::store_i16, store<2>, 8},    {Name::store_i24, store<3>, 8},    {Name::store_i32, store<4>, 4},
     {Name::store_i48, store<6>, 8},    {Name::store_i64, store<8>, 8},    {Name::store_i96, store<12>, 10},
     {Name::store_i128, store<16>, 12},
 };
