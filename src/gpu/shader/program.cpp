@@ -73,6 +73,19 @@ bool bind_message(Op& op) {
         case atom1_return_i32:
         case atom1_return_i64: return bind_atomic(op);
         case ld_gclk_u64:      return bind_clock(op);
+        case ld_tex:
+        case ld_tex_imm:
+        case lea_tex:
+        case lea_tex_imm:
+        case st_cvt:           return bind_image(op);
+        case ld_attr:
+        case ld_attr_imm:
+        case lea_attr:
+        case lea_attr_imm:     return bind_attribute(op);
+        case tex_single:
+        case tex_fetch:
+        case tex_gather:
+        case tex_gradient:     return bind_texture(op);
         default:               return false;
     }
 }
