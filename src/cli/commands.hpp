@@ -18,12 +18,16 @@ struct DemoOptions {
     unsigned processes = 4;
 };
 
+struct DisasmOptions {
+    std::string file;        ///< "-" is standard input
+    bool is_shader = false;  ///< else a command stream
+};
+
 int run_info(const CommonOptions& common);
 int run_demo(const CommonOptions& common, const DemoOptions& options);
 /// `name` is one of benchmark_names(), of which the first is "all".
 int run_bench(const CommonOptions& common, const std::string& name);
 std::vector<std::string> benchmark_names();
-/// `file` "-" is standard input.
-int run_disasm(const std::string& file);
+int run_disasm(const DisasmOptions& options);
 
 }  // namespace belfry::cli

@@ -5,10 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include <fmt/format.h>
 
 #include "belfry/disassembler.hpp"
+#include "belfry/uapi/valhall.hpp"
 #include "cli/commands.hpp"
 #include "cli/failure.hpp"
 
@@ -16,7 +18,21 @@ namespace belfry::cli {
 
 static_assert(std::endian::native == std::endian::little, "streams are read as they lie in memory");
 
-int run_disasm(const std::string& file) {
+namespace {
+
+/// Where a branch of a shader goes, for the end of its line; nothing for other instructions.
+std::string branch_target(std::uint64_t word, std::uint64_t offset) {
+    using namespace valhall;
+    if (find(word) != &row(Op::branchz)) return {};
+    const std::uint64_t target = offset + kInstructionBytes * (1 + get<Op::branchz, Mod::offset>(word));
+    const bool is_before = static_cast<std::int64_t>(target) < 0;
+    return fmt::format("  ; to {}{:#x}", is_before ? "-" : "", is_before ? -target : target);
+}
+
+}  // namespace
+
+int run_disasm(const DisasmOptions& options) {
+    const std::string& file = options.file;
     struct Close {
         void operator()(std::FILE* open) const { std::fclose(open); }
     };
@@ -35,7 +51,9 @@ int run_disasm(const std::string& file) {
         if (got < sizeof word)
             throw Failure{fmt::format("{} ends with {} bytes at offset {:#x}: instructions are 8 bytes each",
                                       file, got, offset)};
-        fmt::print("{:6x}  {:016x}  {}\n", offset, word, disassemble(word));
+        const std::string text =
+            options.is_shader ? disassemble_shader(word) + branch_target(word, offset) : disassemble(word);
+        fmt::print("{:6x}  {:016x}  {}\n", offset, word, text);
         offset += sizeof word;
     }
     if (std::ferror(stream) != 0)

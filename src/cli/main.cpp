@@ -89,10 +89,12 @@ int main(int argc, char** argv) {
     run->add_flag("--trace", run_options.trace, "Print every DRM call on standard error");
     run->add_option("--trace-file", run_options.trace_file, "Print them into this file instead");
 
-    std::string disasm_file;
-    CLI::App* const disasm = app.add_subcommand("disasm", "Print a command stream, one instruction a line");
-    disasm->add_option("FILE", disasm_file, "Stream of little-endian 64-bit words; - is standard input")
+    DisasmOptions disasm_options;
+    CLI::App* const disasm =
+        app.add_subcommand("disasm", "Print a command stream or a shader, one instruction a line");
+    disasm->add_option("FILE", disasm_options.file, "Little-endian 64-bit words; - is standard input")
         ->required();
+    disasm->add_flag("--shader", disasm_options.is_shader, "The words are a Valhall shader program");
 
     CLI11_PARSE(app, argc, argv);
     const auto run_command = [&] {
@@ -104,7 +106,7 @@ int main(int argc, char** argv) {
                 throw Failure{"nothing to run; say it as: belfry run [OPTIONS] -- PROGRAM [ARGS...]"};
             return run_program(run_options);
         }
-        return run_disasm(disasm_file);
+        return run_disasm(disasm_options);
     };
     try {
         const int code = run_command();

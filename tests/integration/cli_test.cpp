@@ -213,6 +213,20 @@ TEST(Disasm, PrintsAStreamFromStandardInput) {
     expect_stream_lines(run({bin("belfry"), "disasm", "-"}, {.input = directory / "stream"}));
 }
 
+TEST(Disasm, PrintsAShaderWithTheTargetsOfItsBranches) {
+    const Directory directory;
+    const std::uint64_t words[] = {0x00b2c10400c08841, 0x501fc03000000500, 0x501fc007fffffe40,
+                                   0x01ff000000000000};
+    write_file(directory / "shader", {reinterpret_cast<const char*>(words), sizeof words});
+    const Outcome outcome = run({bin("belfry"), "disasm", "--shader", directory / "shader"});
+    EXPECT_EQ(outcome.exit_code, EXIT_SUCCESS) << outcome.err;
+    expect_mentions(outcome.out,
+                    {"0  00b2c10400c08841  FMA.f32 r1, ^r1, u8, 0x0.neg\n",
+                     "8  501fc03000000500  BRANCHZ.eq.reconverge r0.h0, offset:5  ; to 0x38\n",
+                     "BRANCHZ.reconverge ^r0, offset:-2  ; to 0x8\n",
+                     "18  01ff000000000000  .word 0x01FF000000000000  ; unassigned opcode 0x1FF\n"});
+}
+
 TEST(Disasm, SaysWhereATruncatedStreamEnds) {
     const Directory directory;
     write_file(directory / "stream", stream_bytes().substr(0, 2 * 8 + 3));

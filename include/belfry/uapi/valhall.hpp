@@ -31,37 +31,40 @@ constexpr Flow flow(std::uint64_t word) { return static_cast<Flow>(word >> 59 & 
 
 constexpr const Row& row(Op op) { return kRows[std::to_underlying(op)]; }
 
+namespace lookup {
+/// Where an opcode's rows are in one list of all opcodes, each with all values of its secondary opcode.
+struct Place {
+    std::uint16_t first;
+    std::uint16_t mask;
+    std::uint8_t low;
+};
+inline constexpr auto kPlaces = [] {
+    std::array<Place, kOpcodes> places{};
+    for (const Row& row : kRows) {
+        places[row.opcode].mask = row.secondary_mask;
+        places[row.opcode].low = row.secondary_low;
+    }
+    std::uint16_t next = 0;
+    for (Place& place : places) {
+        place.first = next;
+        next = static_cast<std::uint16_t>(next + place.mask + 1);
+    }
+    return places;
+}();
+inline constexpr auto kRowPlusOne = [] {
+    static_assert(kOps < 256);
+    std::array<std::uint8_t, kPlaces.back().first + kPlaces.back().mask + 1> rows{};
+    for (const Row& row : kRows)
+        rows[kPlaces[row.opcode].first + row.secondary] =
+            static_cast<std::uint8_t>(std::to_underlying(row.op) + 1);
+    return rows;
+}();
+}  // namespace lookup
+
 /// The row of a word by its opcodes; null if v10 does not assign them. O(1).
 constexpr const Row* find(std::uint64_t word) {
-    // Opcodes and, for those that have them, all values of their secondary opcode, as places in one list.
-    struct Place {
-        std::uint16_t first;
-        std::uint16_t mask;
-        std::uint8_t low;
-    };
-    constexpr auto kPlaces = [] {
-        std::array<Place, kOpcodes> places{};
-        for (const Row& row : kRows) {
-            places[row.opcode].mask = row.secondary_mask;
-            places[row.opcode].low = row.secondary_low;
-        }
-        std::uint16_t next = 0;
-        for (Place& place : places) {
-            place.first = next;
-            next = static_cast<std::uint16_t>(next + place.mask + 1);
-        }
-        return places;
-    }();
-    constexpr auto kRowPlusOne = [kPlaces] {
-        std::array<std::uint8_t, kPlaces.back().first + kPlaces.back().mask + 1> index{};
-        static_assert(kOps < 256);
-        for (const Row& row : kRows)
-            index[kPlaces[row.opcode].first + row.secondary] =
-                static_cast<std::uint8_t>(std::to_underlying(row.op) + 1);
-        return index;
-    }();
-    const Place& place = kPlaces[opcode(word)];
-    const std::size_t row_plus_one = kRowPlusOne[place.first + (word >> place.low & place.mask)];
+    const lookup::Place& place = lookup::kPlaces[opcode(word)];
+    const std::size_t row_plus_one = lookup::kRowPlusOne[place.first + (word >> place.low & place.mask)];
     return row_plus_one == 0 ? nullptr : &kRows[row_plus_one - 1];
 }
 

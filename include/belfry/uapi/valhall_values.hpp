@@ -56,16 +56,16 @@ inline constexpr std::size_t kOps = 253;
 /// Modifiers and immediates by their meaning.
 enum class Mod : std::uint8_t {
     // Of arithmetic.
-    absolute, clamp, cmp, conservative, constant, eq, flush_inf, ftz, inactive_result, is_signed, lane_op, log, mux,
-    nan_mode, neg, not_result, offset, preserve_null, result_type, rhadd, round, saturate, second, shift, sqrt,
-    subgroup,
+    absolute, clamp, cmp, conservative, constant, eq, flush_inf, ftz, inactive_result, is_signed, lane_op,
+    log, mux, nan_mode, neg, not_result, offset, preserve_null, result_type, rhadd, round, saturate,
+    second, shift, sqrt, subgroup,
     // Of messages. A count is that of the staging registers; wcnt one less than that of those written.
-    atom, atom1, cnt, compare, index, is_unsigned, ldlane, mem, regfmt, sample, slot, source, source_format, stencil,
-    table, target, update, vec, wcnt, z, z_stencil,
+    atom, atom1, cnt, compare, index, is_unsigned, ldlane, mem, regfmt, sample, slot, source,
+    source_format, stencil, table, target, update, vec, wcnt, z, z_stencil,
     // Of textures.
     array_enable, derivative_enable, dimension, dual_register_width, fetch_component, force_delta,
-    integer_coordinates, lod_bias_disable, lod_clamp_disable, lod_mode, register_type, register_width, sample_update,
-    shadow, skip, texel_offset, varying_width, wide_indices, write_mask,
+    integer_coordinates, lod_bias_disable, lod_clamp_disable, lod_mode, register_type, register_width,
+    sample_update, shadow, skip, texel_offset, varying_width, wide_indices, write_mask,
 };
 inline constexpr std::size_t kMods = 66;
 
@@ -162,8 +162,8 @@ inline constexpr Choices kLaneOp{kLaneOpNames, 0};
 inline constexpr std::string_view kSubgroupNames[] = {"subgroup2", "subgroup4", "subgroup8", "subgroup16"};
 inline constexpr Choices kSubgroup{kSubgroupNames, 3};
 inline constexpr std::string_view kInactiveResultNames[] = {
-    "zero", "umax", "i1", "v2i1", "smin", "smax", "v2smin", "v2smax", "v4smin", "v4smax", "f1", "v2f1", "infn",
-    "inf", "v2infn", "v2inf"};
+    "zero", "umax", "i1", "v2i1", "smin", "smax", "v2smin", "v2smax", "v4smin", "v4smax", "f1", "v2f1",
+    "infn", "inf", "v2infn", "v2inf"};
 inline constexpr Choices kInactiveResult{kInactiveResultNames, 0};
 inline constexpr std::string_view kSlotNames[] = {"slot0", "slot1", "slot2", "", "", "", "", "slot7"};
 inline constexpr Choices kSlot{kSlotNames};
@@ -192,7 +192,8 @@ inline constexpr std::string_view kLane64Names[] = {"", "", "", "", "", "", "", 
 inline constexpr Choices kLane64{kLane64Names, 7};
 inline constexpr std::string_view kLane96Names[] = {"", "", "", "", "", "", "identity"};
 inline constexpr Choices kLane96{kLane96Names, 6};
-inline constexpr std::string_view kSourceNames[] = {"", "", "", "", "", "", "system_timestamp", "cycle_counter"};
+inline constexpr std::string_view kSourceNames[] = {
+    "", "", "", "", "", "", "system_timestamp", "cycle_counter"};
 inline constexpr Choices kSource{kSourceNames};
 inline constexpr std::string_view kSampleNames[] = {"center", "centroid", "sample", "explicit"};
 inline constexpr Choices kSample{kSampleNames};
@@ -201,15 +202,16 @@ inline constexpr Choices kUpdate{kUpdateNames};
 inline constexpr std::string_view kSourceFormatNames[] = {"src_flat32", "src_flat16", "src_f32", "src_f16"};
 inline constexpr Choices kSourceFormat{kSourceFormatNames};
 inline constexpr std::string_view kSampleUpdateNames[] = {
-    "center_store", "centroid_store", "sample_store", "explicit_store", "center_clobber", "", "sample_clobber",
-    "retrieve"};
+    "center_store", "centroid_store", "sample_store", "explicit_store", "center_clobber", "",
+    "sample_clobber", "retrieve"};
 inline constexpr Choices kSampleUpdate{kSampleUpdateNames};
 inline constexpr std::string_view kDimensionNames[] = {"1d", "2d", "3d", "cube"};
 inline constexpr Choices kDimension{kDimensionNames};
 inline constexpr std::string_view kLodModeNames[] = {
     "zero", "computed", "", "", "explicit", "computed_bias", "grdesc"};
 inline constexpr Choices kLodMode{kLodModeNames};
-inline constexpr std::string_view kFetchComponentNames[] = {"gather4_r", "gather4_g", "gather4_b", "gather4_a"};
+inline constexpr std::string_view kFetchComponentNames[] = {
+    "gather4_r", "gather4_g", "gather4_b", "gather4_a"};
 inline constexpr Choices kFetchComponent{kFetchComponentNames};
 inline constexpr std::string_view kRegisterTypeNames[] = {"", "f", "u", "s"};
 inline constexpr Choices kRegisterType{kRegisterTypeNames};
@@ -226,7 +228,8 @@ inline constexpr Choices kSwizzle32{kSwizzle32Names, 0};
 inline constexpr std::string_view kSwizzle16Names[] = {"h00", "h10", "h01", "h11"};
 inline constexpr Choices kSwizzle16{kSwizzle16Names, 2};
 inline constexpr std::string_view kWiden8Names[] = {
-    "b0123", "b3210", "b0101", "b2323", "b0000", "b1111", "b2222", "b3333", "b2301", "b1032", "b0011", "b2233"};
+    "b0123", "b3210", "b0101", "b2323", "b0000", "b1111", "b2222", "b3333", "b2301", "b1032", "b0011",
+    "b2233"};
 inline constexpr Choices kWiden8{kWiden8Names, 0};
 inline constexpr std::string_view kWiden16Names[] = {
     "h00", "h10", "h01", "h11", "b00", "b20", "b02", "b22", "b11", "b31", "b13", "b33", "b01", "b23"};
