@@ -63,7 +63,22 @@ class FakeMemory final : public Translation {
 
     /// As the CPU sees it: no rights.
     void write(std::uint64_t address, std::span<const std::byte> bytes) {
-        for (const std::byte byte : bytes) *at(address++) = byte;
+        while (!bytes.empty()) {
+            const std::size_t part = std::min<std::size_t>(bytes.size(), kPageBytes - address % kPageBytes);
+            std::memcpy(at(address), bytes.data(), part);
+            bytes = bytes.subspan(part);
+            address += part;
+        }
+    }
+    [[nodiscard]] std::vector<std::uint8_t> bytes(std::uint64_t address, std::size_t count) const {
+        std::vector<std::uint8_t> all(count);
+        for (std::size_t done = 0; done < count;) {
+            const std::size_t part = std::min<std::size_t>(count - done, kPageBytes - address % kPageBytes);
+            std::memcpy(all.data() + done, at(address), part);
+            address += part;
+            done += part;
+        }
+        return all;
     }
     template <typename T>
     void put(std::uint64_t address, const T& value) {
@@ -71,9 +86,9 @@ class FakeMemory final : public Translation {
     }
     template <typename T>
     [[nodiscard]] T get(std::uint64_t address) const {
-        std::array<std::byte, sizeof(T)> bytes{};
-        for (std::byte& byte : bytes) byte = *at(address++);
-        return std::bit_cast<T>(bytes);
+        T value;
+        std::memcpy(&value, bytes(address, sizeof value).data(), sizeof value);
+        return value;
     }
 
     std::uint64_t now = 0;

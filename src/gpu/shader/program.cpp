@@ -60,12 +60,33 @@ OpKind kind_of(Name name, Flow flow) {
 
 bool bind_message(Op& op) {
     using enum valhall::Op;
-    const auto name = static_cast<Name>(op.name);
-    if ((name >= load_i8 && name <= load_i128) || (name >= store_i8 && name <= store_i128))
-        return bind_load_store(op);
-    if ((name >= ld_buffer_i8 && name <= ld_buffer_i128) || name == lea_buffer || name == lea_buf_imm)
-        return bind_buffer(op);
-    switch (name) {
+    switch (static_cast<Name>(op.name)) {
+        case load_i8:
+        case load_i16:
+        case load_i24:
+        case load_i32:
+        case load_i48:
+        case load_i64:
+        case load_i96:
+        case load_i128:
+        case store_i8:
+        case store_i16:
+        case store_i24:
+        case store_i32:
+        case store_i48:
+        case store_i64:
+        case store_i96:
+        case store_i128:       return bind_load_store(op);
+        case ld_buffer_i8:
+        case ld_buffer_i16:
+        case ld_buffer_i24:
+        case ld_buffer_i32:
+        case ld_buffer_i48:
+        case ld_buffer_i64:
+        case ld_buffer_i96:
+        case ld_buffer_i128:
+        case lea_buffer:
+        case lea_buf_imm:      return bind_buffer(op);
         case atom_i32:
         case atom_i64:
         case atom_return_i32:
@@ -73,20 +94,20 @@ bool bind_message(Op& op) {
         case atom1_return_i32:
         case atom1_return_i64: return bind_atomic(op);
         case ld_gclk_u64:      return bind_clock(op);
+        case ld_attr:
+        case ld_attr_imm:
+        case lea_attr:
+        case lea_attr_imm:     return bind_attribute(op);
         case ld_tex:
         case ld_tex_imm:
         case lea_tex:
         case lea_tex_imm:
         case st_cvt:           return bind_image(op);
-        case ld_attr:
-        case ld_attr_imm:
-        case lea_attr:
-        case lea_attr_imm:     return bind_attribute(op);
-        case tex_single:
         case tex_fetch:
+        case tex_single:
         case tex_gather:
         case tex_gradient:     return bind_texture(op);
-        default:               return false;
+        default:               return false;  // varyings and what fragments have
     }
 }
 
