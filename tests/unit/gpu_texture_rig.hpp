@@ -19,7 +19,7 @@ using Random = std::independent_bits_engine<std::mt19937, 32, std::uint32_t>;
 /// One range of addresses that can be read, page by page; everything else is not mapped.
 class TestMemory final : public Memory {
   public:
-    static constexpr std::uint64_t kBase = 0x7f'0000'0000;
+    static constexpr std::uint64_t kBase = 0x6e'0000'0000;
 
     explicit TestMemory(std::size_t bytes) : bytes_(bytes) {}
 

@@ -136,6 +136,15 @@ struct WholeBytes {
     static void decode(const Layout& /*layout*/, const std::byte* from, std::uint32_t* channels) {
         std::array<Number, ChannelCount> raw;
         std::memcpy(raw.data(), from, sizeof raw);
+        if constexpr (E == unorm && ChannelCount == 4 && sizeof(Number) < 4) {
+            // All at once, and stored whole, for the filter that reads it whole.
+            using Four = float __attribute__((vector_size(16)));
+            const Four numbers{static_cast<float>(raw[0]), static_cast<float>(raw[1]),
+                               static_cast<float>(raw[2]), static_cast<float>(raw[3])};
+            const Four values = numbers / static_cast<float>(low_bits(kBits));
+            std::memcpy(channels, &values, sizeof values);
+            return;
+        }
         for (unsigned i = 0; i < ChannelCount; ++i) channels[i] = decode_number(E, kBits, raw[i]);
     }
     static void encode(const Layout& /*layout*/, const std::uint32_t* channels, std::byte* to) {
@@ -279,9 +288,27 @@ std::optional<PixelFormat> PixelFormat::from_word(std::uint32_t word) {
             }
             format.source_[i] = static_cast<std::uint8_t>(source);
         }
+        format.in_order_ = !format.srgb_ && format.stores_in_order();
         return format;
     }
     return std::nullopt;
+}
+
+bool PixelFormat::stores_in_order() const {
+    for (unsigned i = 0; i < 4; ++i) {
+        const unsigned missing = i == 3 ? kOne : kZero;
+        if (source_[i] != (i < layout_->channels ? i : missing)) return false;
+    }
+    return true;
+}
+
+Texel PixelFormat::decode_reordered(const std::byte* from) const {
+    Channels channels{};
+    codec_->decode(*layout_, from, channels.data());
+    channels[kOne] = one_;
+    Texel texel{channels[source_[0]], channels[source_[1]], channels[source_[2]], channels[source_[3]]};
+    if (srgb_) to_linear(texel);
+    return texel;
 }
 
 void PixelFormat::to_linear(Texel& texel) const {

@@ -62,15 +62,18 @@ class PixelFormat {
     /// Whether the texel's component comes from memory, and is not a constant for want of one.
     [[nodiscard]] bool stores(unsigned component) const { return source_[component] < kZero; }
     /// Reads sRGB as the plain numbers that are stored.
-    void ignore_srgb() { srgb_ = false; }
+    void ignore_srgb() {
+        srgb_ = false;
+        in_order_ = stores_in_order();
+    }
 
     [[nodiscard]] Texel decode(const std::byte* from) const {
-        Channels channels{};
-        codec_->decode(*layout_, from, channels.data());
-        channels[kOne] = one_;
-        Texel texel{channels[source_[0]], channels[source_[1]], channels[source_[2]], channels[source_[3]]};
-        if (srgb_) to_linear(texel);
-        return texel;
+        if (in_order_) [[likely]] {
+            Texel texel{0, 0, 0, one_};
+            codec_->decode(*layout_, from, texel.data());
+            return texel;
+        }
+        return decode_reordered(from);
     }
     void encode(const Texel& texel, std::byte* to) const;
     /// A texel of these words, where this format stores no such component: 0, 0, 0, 1.
@@ -88,6 +91,8 @@ class PixelFormat {
     static constexpr std::uint8_t kOne = 5;
     using Channels = std::array<std::uint32_t, 6>;
 
+    [[nodiscard]] bool stores_in_order() const;
+    [[nodiscard]] Texel decode_reordered(const std::byte* from) const;
     void to_linear(Texel& texel) const;
 
     const Layout* layout_ = nullptr;
@@ -96,6 +101,7 @@ class PixelFormat {
     std::uint32_t one_ = 0;
     Kind kind_{};
     bool srgb_ = false;
+    bool in_order_ = false;  // channels are components, and there is nothing else to do
 };
 
 }  // namespace belfry::gpu::texture

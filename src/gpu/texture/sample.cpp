@@ -14,15 +14,24 @@ using Colour = float __attribute__((vector_size(16)));
 
 constexpr int kBorder = -1;
 
-/// `value` to the next integer below; far outside, to one that is outside every texture too.
-int floor_to_int(float value) {
+/// A coordinate that a texture could have: what is far outside stays outside.
+float bounded(float value) {
     constexpr float kFar = 0x1p24F;
-    if (std::isnan(value)) return 0;
-    return static_cast<int>(std::floor(std::clamp(value, -kFar, kFar)));
+    if (value >= -kFar && value <= kFar) [[likely]]
+        return value;
+    return value > 0 ? kFar : value < 0 ? -kFar : 0;
+}
+
+/// Of a bounded value: no library's floor, which is a call.
+int floor_to_int(float value) {
+    const int towards_zero = static_cast<int>(value);
+    return towards_zero - (static_cast<float>(towards_zero) > value ? 1 : 0);
 }
 
 /// Texel that coordinate `i` of an axis stands for, or kBorder. The formulas are those of Vulkan.
 int wrapped(Wrap wrap, int i, int size) {
+    if (i >= 0 && i < size) [[likely]]
+        return i;
     const auto mirrored = [](int n) { return n >= 0 ? n : -1 - n; };
     const auto modulo = [](int n, int m) {
         const int rest = n % m;
@@ -46,9 +55,9 @@ struct Pair {
 };
 
 Pair between(float u) {
-    const float centred = u - 0.5F;
+    const float centred = bounded(u - 0.5F);
     const int first = floor_to_int(centred);
-    return {.first = first, .second = first + 1, .weight = centred - std::floor(centred)};
+    return {.first = first, .second = first + 1, .weight = centred - static_cast<float>(first)};
 }
 
 bool passes(std::uint8_t compare, float texel, float reference) {
@@ -62,9 +71,8 @@ class Lookup {
   public:
     Lookup(View& view, const Sampler& sampler, const Place& place, Shadow shadow, float reference)
         : view_(view), sampler_(sampler), layer_(place.layer), offset_(place.offset), shadow_(shadow) {
-        const PixelFormat& format = view.texture().format;
-        reference_ =
-            format.encoding() == Encoding::unorm ? std::fmin(std::fmax(reference, 0.0F), 1.0F) : reference;
+        const bool clamped = shadow == Shadow::yes && view.texture().format.encoding() == Encoding::unorm;
+        reference_ = clamped ? std::fmin(std::fmax(reference, 0.0F), 1.0F) : reference;
         // A cube's own way over its edges, unless the sampler wants faces by themselves.
         if (view.texture().dimension == Dimension::cube && sampler.seamless_cube) cube_face_ = layer_ % 6;
     }
@@ -75,7 +83,7 @@ class Lookup {
         std::array<int, 3> i{};
         for (unsigned axis = 0; axis < dimensions(); ++axis) {
             const int size = size_of(*plane, level, axis);
-            const int unwrapped = floor_to_int(scaled(at[axis], size)) + offset_[axis];
+            const int unwrapped = floor_to_int(bounded(scaled(at[axis], size))) + offset_[axis];
             const Wrap wrap = seamless() ? Wrap::clamp_to_edge : sampler_.wrap[axis];
             i[axis] = wrapped(wrap, unwrapped, size);
         }

@@ -32,7 +32,7 @@ void View::read_plane(std::uint32_t index) {
     if (plane && plane->clump.suits(texture_.format)) plane_[slot] = plane;
 }
 
-Texel View::swizzled(const Texel& texel) const {
+Texel View::reordered(const Texel& texel) const {
     const std::uint32_t one = texture_.format.kind() == Kind::floating ? as_bits(1.0F) : 1;
     Texel result{};
     for (unsigned i = 0; i < 4; ++i) {

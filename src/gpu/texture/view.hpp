@@ -73,9 +73,13 @@ class View {
         return element_address(*found, x, y, slice) + found->clump.offset;
     }
 
-    [[nodiscard]] Texel swizzled(const Texel& texel) const;
+    [[nodiscard]] Texel swizzled(const Texel& texel) const {
+        return texture_.swizzle == std::array<std::uint8_t, 4>{0, 1, 2, 3} ? texel : reordered(texel);
+    }
 
   private:
+    [[nodiscard]] Texel reordered(const Texel& texel) const;
+
     static constexpr std::size_t kPlanes = 8;
     static constexpr std::size_t kWindows = 4;
     static constexpr std::uint32_t kNoPlane = ~0U;
