@@ -27,7 +27,7 @@ std::string cause(const uapi::belfry_group_get_fault& fault) {
                 "INSERT {:#x}: it must be a multiple of 8, at or after EXTRACT, and no further from it "
                 "than the ring is long",
                 fault.info);
-        case Exception::cs_endpoint_fault: return "this GPU has no shader cores and no tiler";
+        case Exception::cs_endpoint_fault: return "this GPU has no tiler";
         case Exception::cs_bus_fault:
             return fmt::format("address {:#x} is not aligned as the access needs it", fault.info);
         case Exception::cs_call_stack_overflow:

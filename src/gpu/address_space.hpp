@@ -1,12 +1,12 @@
 // AddressSpace: translation of GPU addresses by one set of tables, with a TLB.
 //
 // Owns   the TLB. The tables are the driver's (layout: registers.hpp); this only reads them.
-// Runs   in the GPU actor, except where a test calls it by itself.
-// Called by Stream for each access, by Gpu for commands of the driver.
+// Runs   in the GPU actor, except where a test calls it by itself; walk_tables() on any core's thread.
+// Called by Stream for each access, by Gpu for commands of the driver, by ShaderCores for its root.
 //
 // A table entry that becomes invalid or changes is honoured after the next flush(): the driver asks for one
-// and waits for its completion before it gives the memory away. No translation is kept anywhere else beyond
-// it.
+// and waits for its completion before it gives the memory away. The cores have TLBs of their own, for a
+// slice: a flush is complete when all slices that began before it are over (ShaderCores::change_space).
 #pragma once
 
 #include <array>
@@ -27,6 +27,20 @@ struct MmuFault {
     std::uint64_t address;
 };
 
+/// What the tables say of one page.
+struct Walk {
+    std::byte* page = nullptr;  ///< host address of the 4 KiB; null: not mapped
+    std::uint32_t allowed = 0;  ///< bit n: Access n
+    csf::Exception refusal{};   ///< what an access that is not allowed raises
+
+    [[nodiscard]] bool allows(Access access) const {
+        return (allowed >> static_cast<unsigned>(access) & 1U) != 0;
+    }
+};
+
+/// Looks `address` up in the tables below the level-0 table at host address `root` (0: everything faults).
+Walk walk_tables(std::uint64_t root, std::uint64_t address);
+
 class AddressSpace {
   public:
     /// Starts to translate with the level-0 table at host address `root`.
@@ -36,6 +50,7 @@ class AddressSpace {
     void flush();
 
     [[nodiscard]] bool enabled() const { return root_ != 0; }
+    [[nodiscard]] std::uint64_t root() const { return root_; }
     /// Changes whenever a translation may have changed: what caches a host pointer compares it.
     [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
@@ -60,7 +75,6 @@ class AddressSpace {
     };
 
     std::byte* walk(std::uint64_t address, Access access);
-    std::byte* refuse(csf::Exception type, std::uint64_t address, Access access);
 
     std::uint64_t root_ = 0;
     std::uint64_t generation_ = 0;

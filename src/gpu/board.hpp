@@ -50,11 +50,15 @@ class Host {
     /// An unmasked interrupt bit rose: GPU actor; or one that stood was unmasked: driver actor. Must not call
     /// back.
     virtual void interrupt() = 0;
-    /// A register write wants the GPU to look, should it sleep. Driver actor.
+    /// A register write wants the GPU to look, should it sleep: driver actor; or a shader core does: its
+    /// thread.
     virtual void attention() = 0;
     /// Wakes the CPU waiters of a sync object or ring: the futex at `word`, shared, with this bitset. GPU
     /// actor.
     virtual void futex_wake(std::uint32_t& word, std::uint32_t bitset) = 0;
+    /// There are tasks for up to `tasks` more threads that run shader cores. GPU actor; only if there are
+    /// such threads.
+    virtual void shader_work(unsigned /*tasks*/) {}
     /// The timestamp counter, nanoseconds. Any actor.
     virtual std::uint64_t timestamp() = 0;
 };

@@ -76,7 +76,9 @@ void Firmware::boot() {
         group.reports_va = mcu_address(reports);
         group.input_va = mcu_address(input);
         group.output_va = mcu_address(output);
-        group.suspend_size = static_cast<std::uint32_t>(sizeof(StreamState) * config_.streams_per_group);
+        group.suspend_size = static_cast<std::uint32_t>(
+            sizeof(StreamState) * config_.streams_per_group +
+            ShaderCores::save_bytes(config_.shader_cores, config_.streams_per_group));
         group.stream_num = config_.streams_per_group;
         group.stream_stride = sizeof(StreamControl);
 
@@ -153,6 +155,16 @@ void Firmware::address_space_disabled(std::uint32_t number) {
     for (const auto& slot : slots_) slot->address_space_disabled(number);
 }
 
+void Firmware::shader_news() {
+    for (const auto& slot : slots_) slot->shader_news();
+}
+
+bool Firmware::abandon_jobs() {
+    bool out = true;
+    for (const auto& slot : slots_) out &= slot->abandon_all_jobs();
+    return out;
+}
+
 std::uint32_t Firmware::run_slice() {
     if (!has_runnable()) return 0;
     // The next runnable slot after the one that ran last, round the ring.
@@ -171,20 +183,32 @@ std::byte* Firmware::mcu(std::uint64_t address, std::uint64_t bytes) {
     return port_.address_space(0).translate(address, Access::write);
 }
 
-bool Firmware::copy_mcu(std::uint64_t address, std::span<std::byte> own, bool to_mcu) {
+/// Calls copy(host, offset, bytes) for each piece of a range that lies in one page.
+template <typename Copy>
+bool Firmware::for_each_mcu_page(std::uint64_t address, std::uint64_t bytes, Copy copy) {
     constexpr std::uint64_t kPage = 1U << kPageShift;
-    while (!own.empty()) {
-        const std::uint64_t piece = std::min<std::uint64_t>(own.size(), kPage - address % kPage);
-        std::byte* const memory = mcu(address, piece);
+    for (std::uint64_t offset = 0; offset < bytes;) {
+        const std::uint64_t piece = std::min(bytes - offset, kPage - (address + offset) % kPage);
+        std::byte* const memory = mcu(address + offset, piece);
         if (memory == nullptr) return false;
-        if (to_mcu)
-            std::memcpy(memory, own.data(), piece);
-        else
-            std::memcpy(own.data(), memory, piece);
-        address += piece;
-        own = own.subspan(piece);
+        copy(memory, offset, piece);
+        offset += piece;
     }
     return true;
+}
+
+bool Firmware::read_mcu(std::uint64_t address, std::span<std::byte> own) {
+    return for_each_mcu_page(address, own.size(),
+                             [own](const std::byte* memory, std::uint64_t offset, std::uint64_t bytes) {
+                                 std::memcpy(own.data() + offset, memory, bytes);
+                             });
+}
+
+bool Firmware::write_mcu(std::uint64_t address, std::span<const std::byte> own) {
+    return for_each_mcu_page(address, own.size(),
+                             [own](std::byte* memory, std::uint64_t offset, std::uint64_t bytes) {
+                                 std::memcpy(memory, own.data() + offset, bytes);
+                             });
 }
 
 /// An event of the global block or of a group, with its interrupt if the driver listens.

@@ -5,10 +5,10 @@
 // Called by Gpu: boot, doorbells, address-space events, slices. Talks to the driver through the shared blocks
 //        (firmware_interface.hpp) and the job interrupt only.
 //
-// Streams take turns, a bounded slice each, whatever their group's priority: slot priorities rank endpoint
-// use, and this GPU has no endpoints. A stream that waits for a sync object is parked and tried again when
-// that object is updated by a stream, when its group's doorbell or doorbell 0 is rung, or when its address
-// space changes; it is never polled.
+// Streams take turns, a bounded slice each, whatever their group's priority, and so do groups on the shader
+// cores: slot priorities rank nothing. A group leaves its slot once no core is in a shader of it. A stream
+// that waits for a sync object is parked and tried again when that object is updated by a stream, when its
+// group's doorbell or doorbell 0 is rung, or when its address space changes; it is never polled.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +33,8 @@ struct FirmwareConfig {
     unsigned group_slots = 8;        ///< 1 ... 31
     unsigned streams_per_group = 8;  ///< 1 ... 32
     std::uint32_t slice_instructions = kSliceInstructions;
+    unsigned shader_cores = 1;  ///< 1 ... 31
+    bool core_threads = false;  ///< others call run_shader_task(); else step() does all of it
 };
 
 /// Bytes of the shared section that this configuration takes.
@@ -51,6 +53,7 @@ class FirmwarePort {
     virtual std::uint64_t timestamp() = 0;
     virtual std::uint64_t cycles() = 0;
     virtual void flushed_caches() = 0;
+    virtual ShaderCores& shader_cores() = 0;
 };
 
 class GroupSlot;
@@ -75,6 +78,10 @@ class Firmware {
     void prefetch(std::uint32_t id) const;
     void address_space_changed(std::uint32_t number);
     void address_space_disabled(std::uint32_t number);
+    /// Takes what jobs on the shader cores came to, and has groups that were to leave do so if they can.
+    void shader_news();
+    /// Has all groups leave the shader cores for good. True: none is in them any more.
+    bool abandon_jobs();
 
     /// Runs one slice of the stream whose turn it is. Returns how many instructions that executed.
     std::uint32_t run_slice();
@@ -89,8 +96,11 @@ class Firmware {
     /// The host address behind an MCU address, `bytes` of it within a page or the shared section; null if
     /// none.
     std::byte* mcu(std::uint64_t address, std::uint64_t bytes);
-    /// Copies between a buffer that the driver mapped for the MCU and our own memory.
-    bool copy_mcu(std::uint64_t address, std::span<std::byte> own, bool to_mcu);
+    /// Copy between a buffer that the driver mapped for the MCU and our own memory. False: it is not mapped.
+    bool read_mcu(std::uint64_t address, std::span<std::byte> own);
+    bool write_mcu(std::uint64_t address, std::span<const std::byte> own);
+    template <typename Copy>
+    bool for_each_mcu_page(std::uint64_t address, std::uint64_t bytes, Copy copy);
 
     void raise_event(const std::uint32_t& req, std::uint32_t& ack_word, const std::uint32_t& ack_irq_mask,
                      std::uint32_t event, std::uint32_t interrupt);

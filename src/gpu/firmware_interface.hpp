@@ -173,6 +173,11 @@ struct StreamOutput {   // firmware
     std::uint64_t fatal_info;
     std::uint64_t fault_cmd_ptr;      // Belfry: GPU address of the instruction behind `fault` or `fatal`
     std::uint64_t fault_instruction;  // Belfry: its word, 0 if it could not be fetched
+    // Belfry: where in a shader that it had started; shader_pc is 0 if it was in none.
+    std::uint64_t shader_pc;
+    std::uint64_t shader_instruction;
+    std::uint32_t shader_workgroup[3];
+    std::uint32_t shader_lane;  // thread of the workgroup
 };
 static_assert(sizeof(StreamControl) == 0xc);
 static_assert(offsetof(StreamInput, ringbuf_base) == 0x10 && offsetof(StreamInput, ringbuf_input) == 0x30 &&

@@ -21,6 +21,9 @@ constexpr std::uint32_t kBlockAlign = 64;
 /// The uAPI refuses flush ids with any of the bits 30:24 (facts/uapi.md 1.13), so the counter wraps before
 /// them.
 constexpr std::uint32_t kFlushIdMask = 0x00ff'ffff;
+/// Of a task that the GPU actor runs itself before it wakes another thread for it: about what the wake would
+/// take.
+constexpr std::uint32_t kInlineSteps = 4'000;
 
 struct Constant {
     Reg reg;
@@ -40,8 +43,8 @@ constexpr Constant kConstants[] = {
     {Reg::thread_max_workgroup_size, 1024},
     {Reg::thread_max_barrier_size, 1024},
     {Reg::thread_features, 0x0401'0000},
-    {Reg::texture_features_0, 0xc1ff'ff9e},
-    {Reg::shader_present_lo, 0x0005'0005},
+    // The compressed formats that there are decoders for: ETC2 and EAC.
+    {Reg::texture_features_0, 0x000e'001e},
     {Reg::tiler_present_lo, 1},
     {Reg::l2_present_lo, 1},
 };
@@ -50,6 +53,8 @@ constexpr Constant kConstants[] = {
 
 Gpu::Gpu(const FirmwareConfig& config, Host& host)
     : host_(host),
+      core_threads_(config.core_threads),
+      cores_(config.shader_cores, config.group_slots, config.streams_per_group, *this),
       shared_storage_(shared_bytes(config) + kBlockAlign),
       shared_([this, &config] {
           void* start = shared_storage_.data();
@@ -71,10 +76,45 @@ bool Gpu::step() {
     // Relaxed: only a hint that the exchange below is worth its price; it is looked at again in each step.
     if (attention_.load(kRelaxed)) take_latched();
     if (bound_doorbells_ != 0) poll_doorbells();
-    if (!firmware_.has_runnable()) return false;
-    cycles_ += firmware_.run_slice();
-    published_cycles_.store(cycles_, kRelaxed);
+    if (cores_.has_news()) take_shader_news();
+    const bool ran = firmware_.has_runnable();
+    if (ran) {
+        cycles_ += firmware_.run_slice();
+        published_cycles_.store(cycles_, kRelaxed);
+    }
+    return run_cores() || ran;
+}
+
+/// Runs a slice of a task. With threads for that, just the first one of new work, and only if no stream has
+/// anything to do: most jobs are short, and done before a thread would be awake.
+bool Gpu::run_cores() {
+    if (cores_.ready() == 0) return false;
+    if (!core_threads_) {
+        cores_.run(cores_.cores(), kTaskSteps);
+    } else {
+        if (!cores_.take_fresh()) return false;
+        if (!firmware_.has_runnable()) cores_.run(cores_.cores(), kInlineSteps);
+        if (const unsigned ready = cores_.ready(); ready != 0) host_.shader_work(ready);
+    }
+    take_shader_news();
     return true;
+}
+
+bool Gpu::take_shader_news() {
+    if (!cores_.take_news()) return false;
+    for (std::uint32_t left = flushing_spaces_; left != 0; left &= left - 1) {
+        const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+        if (cores_.flushed(number)) as_command_done(number);
+    }
+    firmware_.shader_news();
+    if (stopping_mcu_) stop_mcu();
+    return true;
+}
+
+/// On whatever thread runs a core.
+void Gpu::shader_news() {
+    base::full_fence();  // Dekker with prepare_sleep(): the news before the look at asleep_
+    if (asleep_.load(kSeqCst)) host_.attention();
 }
 
 bool Gpu::prepare_sleep() {
@@ -86,7 +126,8 @@ bool Gpu::prepare_sleep() {
     bool work = attention_.load(kSeqCst) && take_latched();
     base::full_fence();  // for pages that this has bound, and marked, only now
     work |= poll_doorbells();
-    return !(work || firmware_.has_runnable() || attention_.load(kSeqCst));
+    work |= take_shader_news();
+    return !(work || firmware_.has_runnable() || attention_.load(kSeqCst) || cores_.has_news());
 }
 
 void Gpu::woke() {
@@ -114,8 +155,7 @@ bool Gpu::take_latched() {
         mcu_status_.store(kMcuStatusEnabled, kRelease);
         raise(job_, kJobIntGlobal);
     } else if (control == kMcuControlDisable && status != kMcuStatusDisabled) {
-        firmware_.reset();
-        mcu_status_.store(kMcuStatusDisabled, kRelease);
+        stop_mcu();
     }
 
     if ((rung & 1U) != 0) {
@@ -124,6 +164,15 @@ bool Gpu::take_latched() {
     }
     for (rung &= ~1U; rung != 0; rung &= rung - 1)
         firmware_.user_doorbell(static_cast<std::uint32_t>(std::countr_zero(rung)));
+    return true;
+}
+
+/// Once no core is in a shader any more.
+bool Gpu::stop_mcu() {
+    stopping_mcu_ = !firmware_.abandon_jobs();
+    if (stopping_mcu_) return false;
+    firmware_.reset();
+    mcu_status_.store(kMcuStatusDisabled, kRelease);
     return true;
 }
 
@@ -142,18 +191,30 @@ void Gpu::run_as_command(std::uint32_t number) {
     // Acquire: pairs with the driver's release of the command, after the registers and tables it is about.
     const std::uint32_t command = as.command.exchange(0, kAcqRel);
     AddressSpace& space = spaces_[number];
-    if (command == kAsCommandUpdate && as.transcfg == kTranscfgAarch64_4k) {
-        space.enable(as.transtab);
-        firmware_.address_space_changed(number);
-    } else if (command == kAsCommandUpdate) {
-        space.disable();
+    const bool enable = command == kAsCommandUpdate && as.transcfg == kTranscfgAarch64_4k;
+    const bool disable = command == kAsCommandUpdate && !enable;
+    const bool left = cores_.change_space(number, [&] {
+        if (enable)
+            space.enable(as.transtab);
+        else if (disable)
+            space.disable();
+        else
+            space.flush();
+    });
+    if (disable)
         firmware_.address_space_disabled(number);
-    } else if (command == kAsCommandFlushMem) {
-        space.flush();
+    else
         firmware_.address_space_changed(number);
-    }
+    if (left)
+        as_command_done(number);
+    else
+        flushing_spaces_ |= 1U << number;
+}
+
+void Gpu::as_command_done(std::uint32_t number) {
+    flushing_spaces_ &= ~(1U << number);
     // Release: the driver gives memory away once it sees the command done.
-    as.status.store(0, kRelease);
+    as_[number].status.store(0, kRelease);
     raise(mmu_, mmu_int_command_done(number));
 }
 
@@ -204,6 +265,7 @@ void Gpu::want_attention() {
 }
 
 std::uint32_t Gpu::read(Reg address) {
+    if (address == Reg::shader_present_lo) return (1U << cores_.cores()) - 1;
     for (const Constant& constant : kConstants)
         if (constant.reg == address) return constant.value;
     if (reg(address) >= kAsFirst && reg(address) < kAsEnd) {

@@ -1,10 +1,11 @@
-// Gpu: the software Mali-CSF GPU as a whole. Registers, address spaces, doorbells, firmware.
+// Gpu: the software Mali-CSF GPU as a whole. Registers, address spaces, doorbells, firmware, shader cores.
 //
 // Owns   all of the above and the memory that driver and firmware share.
-// Runs   step(), prepare_sleep() and woke() in the GPU actor; read() and write() in the driver actor. It has
-// no
-//        thread: whoever runs it calls step() as long as that says there is more to do, and may then put its
-//        thread to sleep between prepare_sleep() and woke() (server/gpu_thread.hpp); a rig just steps.
+// Runs   step(), prepare_sleep() and woke() in the GPU actor; read() and write() in the driver actor;
+//        run_shader_task() on threads of their own, if FirmwareConfig::core_threads says that there are some.
+//        It has no thread: whoever runs it calls step() as long as that says there is more to do, and may
+//        then put its thread to sleep between prepare_sleep() and woke() (server/gpu_thread.hpp); a rig just
+//        steps.
 #pragma once
 
 #include <array>
@@ -20,7 +21,7 @@
 
 namespace belfry::gpu {
 
-class Gpu final : public Mmio, private FirmwarePort {
+class Gpu final : public Mmio, private FirmwarePort, private ShaderCores::Listener {
   public:
     Gpu(const FirmwareConfig& config, Host& host);
 
@@ -39,6 +40,11 @@ class Gpu final : public Mmio, private FirmwarePort {
     /// Whether some client could ring without anybody waking a sleeping GPU: then sleep is bounded by the
     /// runner.
     [[nodiscard]] bool has_user_doorbells() const { return bound_doorbells_ != 0; }
+
+    /// Takes a task of the shader cores and runs it for at most 1 ms. False: there was none; the host is told
+    /// when there are some (Host::shader_work). `runner`: 0 ... shader_cores - 1, each on one thread at a
+    /// time.
+    bool run_shader_task(unsigned runner) { return cores_.run(runner, kTaskSteps); }
 
     std::uint32_t read(Reg reg) override;
     void write(Reg reg, std::uint32_t value) override;
@@ -64,6 +70,10 @@ class Gpu final : public Mmio, private FirmwarePort {
     void want_attention();
     bool take_latched();
     void run_as_command(std::uint32_t number);
+    void as_command_done(std::uint32_t number);
+    bool stop_mcu();
+    bool take_shader_news();
+    bool run_cores();
     bool poll_doorbells();
     void raise(Interrupt& interrupt, std::uint32_t bits);
     void set_mask(Interrupt& interrupt, std::uint32_t mask);
@@ -82,11 +92,15 @@ class Gpu final : public Mmio, private FirmwarePort {
     std::uint64_t timestamp() override { return host_.timestamp(); }
     std::uint64_t cycles() override { return cycles_; }
     void flushed_caches() override;
+    ShaderCores& shader_cores() override { return cores_; }
+    void shader_news() override;
     [[nodiscard]] std::uint32_t& latest_flush_id() const {
         return *reinterpret_cast<std::uint32_t*>(flush_id_page_.mapping.data());
     }
 
     Host& host_;
+    const bool core_threads_;
+    ShaderCores cores_;
     std::vector<std::byte> shared_storage_;
     std::span<std::byte> shared_;
     base::SharedMemory flush_id_page_;
@@ -109,6 +123,8 @@ class Gpu final : public Mmio, private FirmwarePort {
     // The GPU actor's own.
     std::array<uapi::belfry_user_doorbell*, kDoorbells> pages_{};
     std::uint32_t bound_doorbells_ = 0;
+    std::uint32_t flushing_spaces_ = 0;  // bit an address space: its command is done once the cores have left
+    bool stopping_mcu_ = false;          // likewise
     std::uint64_t cycles_ = 0;
 };
 

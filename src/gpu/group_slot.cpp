@@ -51,9 +51,11 @@ void GroupSlot::reset() {
 
 /// Bookkeeping after all streams have stopped: the slot is free.
 void GroupSlot::stopped() {
+    firmware_.port_.shader_cores().release(index_);
+    leaving_.reset();
     running_ = false;
     idle_ = false;
-    started_ = runnable_ = waiting_ = 0;
+    started_ = runnable_ = waiting_ = stopping_ = 0;
     firmware_.runnable_slots_ &= ~bit(index_);
     firmware_.waiting_slots_ &= ~bit(index_);
 }
@@ -67,6 +69,7 @@ void GroupSlot::look() {
         // The page that was taken away before this request was written is the driver's again, and may be
         // gone, once a stop is acknowledged.
         firmware_.port_.take_doorbell_pages();
+        bool left = true;
         switch (static_cast<GroupRequest>(asked)) {
             case GroupRequest::start:
                 if (!running_) start(false);
@@ -75,14 +78,10 @@ void GroupSlot::look() {
                 if (!running_) start(true);
                 break;
             case GroupRequest::suspend:
-                if (running_) suspend();
-                break;
-            case GroupRequest::terminate:
-                if (running_) terminate();
-                break;
+            case GroupRequest::terminate: left = !running_ || leave(static_cast<GroupRequest>(asked)); break;
         }
-        ack = base::load(output_->ack, kRelaxed);  // starting may have raised events in it
-        ack = (ack & ~kGroupStateMask) | asked;
+        ack = base::load(output_->ack, kRelaxed);  // this may have raised events in it
+        if (left) ack = (ack & ~kGroupStateMask) | asked;
     }
     if (((req ^ ack) & kGroupStatusUpdate) != 0) {
         if (running_) write_status();
@@ -121,8 +120,8 @@ void GroupSlot::start(bool resume) {
             continue;
         }
         StreamState saved{};
-        if (!firmware_.copy_mcu(buffer + i * sizeof(StreamState),
-                                std::as_writable_bytes(std::span(&saved, 1)), false)) {
+        if (!firmware_.read_mcu(buffer + i * sizeof(StreamState),
+                                std::as_writable_bytes(std::span(&saved, 1)))) {
             started_ |= bit(i);
             current_ = i;
             streams_[i].refuse();
@@ -131,6 +130,19 @@ void GroupSlot::start(bool resume) {
         }
         // A stream that the group had not started when it was suspended starts now.
         start_stream(i, saved.status == StreamStatus::stopped ? nullptr : &saved);
+    }
+    const auto load = [&](std::uint64_t offset, std::span<std::byte> bytes) {
+        return firmware_.read_mcu(jobs_buffer() + offset, bytes);
+    };
+    ShaderCores& cores = firmware_.port_.shader_cores();
+    if (resume &&
+        !cores.restore(index_, firmware_.port_.address_space(address_space_), address_space_, load)) {
+        cores.release(index_);
+        for_each_bit(started_, [&](unsigned i) {
+            current_ = i;
+            streams_[i].lose_jobs();
+            note(i);
+        });
     }
     check_idle();
 }
@@ -171,7 +183,72 @@ void GroupSlot::start_stream(unsigned index, const StreamState* saved) {
     note(index);
 }
 
+/// Has the group leave its slot now, or as soon as no core is in a shader of it, which is within a slice:
+/// then shader_news() acknowledges.
+bool GroupSlot::leave(GroupRequest how) {
+    ShaderCores& cores = firmware_.port_.shader_cores();
+    leaving_ = how;
+    firmware_.runnable_slots_ &= ~bit(index_);
+    if (how == GroupRequest::terminate) cores.abandon(index_);
+    cores.hold(index_);
+    if (cores.busy(index_)) return false;
+    if (how == GroupRequest::terminate)
+        terminate();
+    else
+        suspend();
+    return true;
+}
+
+void GroupSlot::shader_news() {
+    if (!running_) return;
+    take_results();
+    stop_streams();
+    if (!leaving_ || firmware_.port_.shader_cores().busy(index_)) return;
+    const GroupRequest how = *leaving_;
+    leave(how);
+    const std::uint32_t ack = base::load(output_->ack, kRelaxed);
+    // Release: every write on behalf of the group comes before the driver sees the acknowledgement.
+    base::store(output_->ack, (ack & ~kGroupStateMask) | static_cast<std::uint32_t>(how), kRelease);
+    if ((base::load(input_->ack_irq_mask, kRelaxed) & kGroupStateMask) != 0)
+        firmware_.port_.raise_job_interrupt(bit(index_));
+}
+
+/// For a reset: the streams stop later.
+bool GroupSlot::abandon_all_jobs() {
+    ShaderCores& cores = firmware_.port_.shader_cores();
+    cores.abandon(index_);
+    cores.hold(index_);
+    return !cores.busy(index_);
+}
+
+void GroupSlot::take_results() {
+    for (const ComputeResult& result : firmware_.port_.shader_cores().take_results(index_)) {
+        current_ = result.stream;
+        streams_[current_].job_ended(result);
+        note(current_);
+    }
+    check_idle();
+}
+
+/// Acknowledges the STOP of streams that no core is in any more.
+void GroupSlot::stop_streams() {
+    for_each_bit(stopping_, [this](unsigned i) {
+        if (firmware_.port_.shader_cores().busy(index_, i)) return;
+        stopping_ &= ~bit(i);
+        acknowledge_stream(i, kStreamStop);
+        if ((base::load(blocks_[i].input->ack_irq_mask, kRelaxed) & kStreamStateMask) != 0)
+            firmware_.port_.raise_job_interrupt(bit(index_));
+    });
+    check_idle();
+}
+
+/// Where a suspend buffer has the jobs on the shader cores: behind the streams.
+std::uint64_t GroupSlot::jobs_buffer() const {
+    return base::load(input_->suspend_buf, kRelaxed) + streams_.size() * sizeof(StreamState);
+}
+
 void GroupSlot::suspend() {
+    take_results();
     // The driver ends what has faulted by disabling the address space, which does not reach a group that has
     // left its slot.
     for_each_bit(started_, [this](unsigned i) {
@@ -187,9 +264,11 @@ void GroupSlot::suspend() {
             streams_[i].stop();
         }
         // A buffer that the driver did not map loses the state: the streams are fatal at RESUME.
-        firmware_.copy_mcu(buffer + i * sizeof(StreamState), std::as_writable_bytes(std::span(&saved, 1)),
-                           true);
+        firmware_.write_mcu(buffer + i * sizeof(StreamState), std::as_bytes(std::span(&saved, 1)));
     }
+    firmware_.port_.shader_cores().save(index_, [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+        return firmware_.write_mcu(jobs_buffer() + offset, bytes);
+    });
     stopped();
 }
 
@@ -207,11 +286,12 @@ void GroupSlot::look_at_stream(unsigned index) {
         start_stream(index, nullptr);
         if (heard) firmware_.port_.raise_job_interrupt(bit(index_));
     } else if (asked == kStreamStop && started) {
+        firmware_.port_.shader_cores().abandon(index_, index);
         streams_[index].stop();
         started_ &= ~bit(index);
-        acknowledge_stream(index, kStreamStop);
+        stopping_ |= bit(index);
         note(index);
-        if (heard) firmware_.port_.raise_job_interrupt(bit(index_));
+        stop_streams();
     } else if (started) {
         current_ = index;
         streams_[index].look();
@@ -292,7 +372,7 @@ void GroupSlot::note(unsigned index) {
     };
     set(runnable_, bit(index), runs);
     set(waiting_, bit(index), waits);
-    set(firmware_.runnable_slots_, bit(index_), runnable_ != 0);
+    set(firmware_.runnable_slots_, bit(index_), runnable_ != 0 && !leaving_);
     set(firmware_.waiting_slots_, bit(index_), waiting_ != 0);
     if (runs) idle_ = false;
 }
@@ -354,6 +434,12 @@ void GroupSlot::write_exception(unsigned index, const StreamException& exception
         base::store(fatal ? output.fatal_info : output.fault_info, exception.info, kRelaxed);
         base::store(output.fault_cmd_ptr, exception.place.cmd_ptr, kRelaxed);
         base::store(output.fault_instruction, exception.place.instruction, kRelaxed);
+        const shader::Fault shader = exception.shader != nullptr ? *exception.shader : shader::Fault{};
+        base::store(output.shader_pc, shader.pc, kRelaxed);
+        base::store(output.shader_instruction, shader.instruction, kRelaxed);
+        for (unsigned i = 0; i < shader.workgroup.size(); ++i)
+            base::store(output.shader_workgroup[i], shader.workgroup[i], kRelaxed);
+        base::store(output.shader_lane, shader.lane, kRelaxed);
     }
     raise_stream_event(index, event);
 }
@@ -432,5 +518,12 @@ void GroupSlot::protected_mode_wanted() { raise_stream_event(current_, kStreamPr
 std::uint64_t GroupSlot::timestamp() { return firmware_.port_.timestamp(); }
 std::uint64_t GroupSlot::cycles() { return firmware_.port_.cycles(); }
 void GroupSlot::flushed_caches() { firmware_.port_.flushed_caches(); }
+
+ShaderCores::Issue GroupSlot::run_compute(const ComputeJob& job, shader::Fault& fault) {
+    return firmware_.port_.shader_cores().submit(
+        index_, current_, firmware_.port_.address_space(address_space_), address_space_, job, fault);
+}
+
+void GroupSlot::abandon_jobs() { firmware_.port_.shader_cores().abandon(index_, current_); }
 
 }  // namespace belfry::gpu

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "gpu/firmware.hpp"
@@ -31,6 +32,8 @@ class GroupSlot final : public StreamPort {
     void address_space_changed(std::uint32_t number);
     void address_space_disabled(std::uint32_t number);
     std::uint32_t run_slice();
+    void shader_news();
+    bool abandon_all_jobs();
 
     [[nodiscard]] bool running() const { return running_; }
     [[nodiscard]] bool idle() const { return idle_; }
@@ -47,11 +50,17 @@ class GroupSlot final : public StreamPort {
     std::uint64_t timestamp() override;
     std::uint64_t cycles() override;
     void flushed_caches() override;
+    ShaderCores::Issue run_compute(const ComputeJob& job, shader::Fault& fault) override;
+    void abandon_jobs() override;
 
   private:
     void start(bool resume);
+    bool leave(GroupRequest how);
     void suspend();
     void terminate();
+    void take_results();
+    void stop_streams();
+    [[nodiscard]] std::uint64_t jobs_buffer() const;
     void look_at_stream(unsigned index);
     void start_stream(unsigned index, const StreamState* saved);
     void acknowledge_stream(unsigned index, std::uint32_t state);
@@ -74,11 +83,13 @@ class GroupSlot final : public StreamPort {
     std::vector<Stream> streams_;
     std::vector<std::uint32_t> doorbell_ids_;
     std::uint32_t address_space_ = 0;
-    std::uint32_t started_ = 0;   // bit a stream
-    std::uint32_t runnable_ = 0;  // bit a stream
-    std::uint32_t waiting_ = 0;   // bit a stream: waits for a sync object
-    unsigned turn_ = 0;           // stream that ran last
-    unsigned current_ = 0;        // stream whose call into the port this is
+    std::uint32_t started_ = 0;            // bit a stream
+    std::uint32_t runnable_ = 0;           // bit a stream
+    std::uint32_t waiting_ = 0;            // bit a stream: waits for a sync object
+    unsigned turn_ = 0;                    // stream that ran last
+    unsigned current_ = 0;                 // stream whose call into the port this is
+    std::uint32_t stopping_ = 0;           // bit a stream: ends when the cores have left it
+    std::optional<GroupRequest> leaving_;  // what it does when the cores have left it
     bool running_ = false;
     bool idle_ = false;
 };

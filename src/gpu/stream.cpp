@@ -126,6 +126,36 @@ bool Stream::wake_if_waiting_for_progress() {
     return true;
 }
 
+void Stream::job_ended(const ComputeResult& result) {
+    if (state_.status == StreamStatus::stopped || state_.status == StreamStatus::fatal ||
+        state_.status == StreamStatus::faulted)
+        return;
+    --state_.jobs[result.entry];
+    if (result.faulted != 0) {
+        shader_fault(result.fault, result.place);
+        return;
+    }
+    if (result.progress != 0) {
+        ++state_.progress;
+        port_->progress_changed();
+    }
+    // What was deferred until then completes now, though the stream may stand or have nothing more to run.
+    if (!complete(kAllSlots) || state_.status != StreamStatus::blocked) return;
+    switch (state_.blocked.reason) {
+        case BlockedReason::scoreboard:
+        case BlockedReason::deferred:   state_.status = StreamStatus::running; break;
+        case BlockedReason::resource:
+            if (state_.blocked.protected_mode == 0) state_.status = StreamStatus::running;
+            break;
+        default: break;
+    }
+}
+
+void Stream::lose_jobs() {
+    if (std::ranges::any_of(state_.jobs, [](std::uint8_t jobs) { return jobs != 0; }))
+        fail(Exception::cs_config_fault, 0, here(0));
+}
+
 void Stream::end_by_bus_fault() {
     if (state_.status == StreamStatus::stopped || state_.status == StreamStatus::fatal) return;
     // Who did nothing wrong has no place to show: so the driver tells the culprit.
@@ -136,6 +166,8 @@ void Stream::end_by_bus_fault() {
 std::uint32_t Stream::busy_scoreboards() const {
     std::uint32_t busy = 0;
     for (unsigned i = 0; i < state_.in_flight_count; ++i) busy |= 1U << state_.in_flight[i].signal;
+    for (unsigned i = 0; i < kScoreboards; ++i)
+        if (state_.jobs[i] != 0) busy |= 1U << i;
     return busy;
 }
 
@@ -372,17 +404,17 @@ Stream::Step Stream::execute(std::uint64_t word) {
             const auto address = get<Op::heap_set, Arg::address>(word);
             return is_pair(address) ? Step::next : invalid(word);
         }
-        // No shader cores and no tiler: work for them fails, nothing pretends to have done it.
         case Op::run_compute:
-        case Op::run_compute_indirect:
+        case Op::run_compute_indirect: return execute_run_compute(word);
+        // No tiler: work for it fails, nothing pretends to have done it.
         case Op::run_tiling:
         case Op::run_idvs:
         case Op::run_fragment:
         case Op::run_fullscreen:
         case Op::finish_tiling:
         case Op::finish_fragment:
-        case Op::heap_operation:       return fail(Exception::cs_endpoint_fault, word, here(word));
-        default:                       return invalid(word);
+        case Op::heap_operation:  return fail(Exception::cs_endpoint_fault, word, here(word));
+        default:                  return invalid(word);
     }
 }
 
@@ -424,12 +456,6 @@ Stream::Step Stream::execute_load_store(std::uint64_t word, bool store) {
     if (mask == 0) return Step::next;
     const auto last = base_register + static_cast<unsigned>(std::bit_width(mask)) - 1;
     if (!is_pair(address) || !is_register(last) || offset % 4 != 0) return invalid(word);
-    if (!store) {
-        // Loading over the address that the load comes from.
-        for (const std::uint64_t i : {address, address + 1})
-            if (i >= base_register && i <= last && (mask >> (i - base_register) & 1U) != 0)
-                return invalid(word);
-    }
     InFlight op{.kind = store ? InFlight::Kind::store : InFlight::Kind::load};
     op.signal = state_.other_entry;
     op.base = static_cast<std::uint8_t>(base_register);
@@ -568,6 +594,52 @@ Stream::Step Stream::execute_exception_handler(std::uint64_t word) {
     state_.handler_bytes = state_.registers[length];
     state_.handler_type = static_cast<std::uint32_t>(type);
     return Step::next;
+}
+
+Stream::Step Stream::execute_run_compute(std::uint64_t word) {
+    const bool indirect = static_cast<Op>(csf::opcode(word)) == Op::run_compute_indirect;
+    // Both have the same selects in the same places.
+    const auto select = [&]<Arg arg>(unsigned base, std::integral_constant<Arg, arg>) {
+        return pair(base + 2 * get<Op::run_compute, arg>(word));
+    };
+    using std::integral_constant;
+    const auto& r = state_.registers;
+    ComputeJob job{
+        .registers = {.resource_table = select(0, integral_constant<Arg, Arg::srt_select>{}),
+                      .uniforms = select(8, integral_constant<Arg, Arg::fau_select>{}),
+                      .program = select(16, integral_constant<Arg, Arg::spd_select>{}),
+                      .local_storage = select(24, integral_constant<Arg, Arg::tsd_select>{}),
+                      .attribute_offset = r[32],
+                      .workgroup_size = r[33],
+                      .offset = {r[34], r[35], r[36]},
+                      .size = {r[37], r[38], r[39]}},
+        .workgroups_per_task = get<Op::run_compute_indirect, Arg::workgroups_per_task>(word),
+        .place = here(word),
+        .entry = state_.endpoint_entry,
+        .progress = static_cast<std::uint8_t>(get<Op::run_compute, Arg::progress>(word)),
+    };
+    if (!indirect) {
+        const auto axis = get<Op::run_compute, Arg::task_axis>(word);
+        if (axis > static_cast<std::uint64_t>(csf::TaskAxis::z)) return invalid(word);
+        job.workgroups_per_task = get<Op::run_compute, Arg::task_increment>(word);
+        // A task is all of the grid below the axis.
+        for (std::uint64_t i = 0; i < axis; ++i)
+            if (__builtin_mul_overflow(job.workgroups_per_task, r[37 + i], &job.workgroups_per_task))
+                job.workgroups_per_task = ~0ULL;
+    }
+    shader::Fault fault;
+    switch (port_->run_compute(job, fault)) {
+        case ShaderCores::Issue::started: ++state_.jobs[job.entry]; return Step::next;
+        case ShaderCores::Issue::done:
+            if (job.progress != 0) {
+                ++state_.progress;
+                port_->progress_changed();
+            }
+            return Step::next;
+        case ShaderCores::Issue::full:    return block({.reason = BlockedReason::resource});
+        case ShaderCores::Issue::faulted: return shader_fault(fault, job.place);
+    }
+    return Step::stop;
 }
 
 /// A class D instruction: at once if its wait mask is 0, else deferred.
@@ -738,10 +810,12 @@ Stream::Step Stream::invalid(std::uint64_t word) {
 
 Stream::Step Stream::fail(Exception type, std::uint64_t info, const Place& place) {
     state_.status = StreamStatus::fatal;
-    state_.in_flight_count = 0;  // nothing on behalf of a stream that has ended
-    waiting_on_ = nullptr;
+    abandon_work();  // nothing on behalf of a stream that has ended
     if (config_.output != nullptr) publish_extract(state_.frames[0].next);
-    port_->report_fatal({.type = type, .info = info, .place = place});
+    port_->report_fatal({.type = type,
+                         .info = info,
+                         .place = place,
+                         .shader = state_.shader_fault.pc != 0 ? &state_.shader_fault : nullptr});
     return Step::stop;
 }
 
@@ -753,15 +827,35 @@ void Stream::raise_recoverable(const StreamException& exception) {
     port_->report_fault(exception);
 }
 
-Stream::Step Stream::mmu_fault(const Place& place) {
+Stream::Step Stream::mmu_fault(const Place& place) { return mmu_fault(config_.space->fault(), place); }
+
+Stream::Step Stream::mmu_fault(const MmuFault& fault, const Place& place) {
     state_.status = StreamStatus::faulted;
-    state_.in_flight_count = 0;
+    abandon_work();
     state_.culprit = place;
-    state_.fault_address = config_.space->fault().address;
-    waiting_on_ = nullptr;
+    state_.fault_address = fault.address;
     publish_extract(state_.frames[0].next);
-    port_->report_mmu_fault(config_.space->fault());
+    port_->report_mmu_fault(fault);
     return Step::stop;
+}
+
+/// A shader of a job that the instruction at `place` started. The stream ends with it: what comes behind the
+/// job would tell of results that are not there.
+Stream::Step Stream::shader_fault(const shader::Fault& fault, const Place& place) {
+    state_.shader_fault = fault;
+    if (!csf::is_mmu_fault(fault.exception)) return fail(fault.exception, fault.address, place);
+    const Access access = fault.atomic    ? Access::atomic
+                          : fault.write   ? Access::write
+                          : fault.execute ? Access::execute
+                                          : Access::read;
+    return mmu_fault({.type = fault.exception, .access = access, .address = fault.address}, place);
+}
+
+void Stream::abandon_work() {
+    state_.in_flight_count = 0;
+    state_.jobs = {};
+    waiting_on_ = nullptr;
+    port_->abandon_jobs();
 }
 
 }  // namespace belfry::gpu

@@ -20,7 +20,9 @@
 #include "belfry/uapi/csf_exceptions.hpp"
 #include "belfry/uapi/user_queue.h"
 #include "gpu/address_space.hpp"
+#include "gpu/compute_job.hpp"
 #include "gpu/firmware_interface.hpp"
+#include "gpu/shader_cores.hpp"
 
 namespace belfry::gpu {
 
@@ -39,12 +41,6 @@ enum class StreamStatus : std::uint32_t {
     blocked,  ///< on what `blocked` says; goes on after a re-examination
     faulted,  ///< met an MMU fault; stands until the driver disables the address space or suspends it
     fatal,    ///< ended by an unrecoverable fault
-};
-
-/// An instruction and where it stands, for faults.
-struct Place {
-    std::uint64_t cmd_ptr;      // GPU address
-    std::uint64_t instruction;  // its word, 0 if it could not be fetched
 };
 
 /// An asynchronous operation between its issue and its completion, with all operands sampled at issue.
@@ -99,6 +95,7 @@ struct StreamState {
     std::uint8_t error;  // error state: 0, or 1 after a recoverable fault
     std::uint8_t resources;
     std::uint32_t in_flight_count;
+    std::array<std::uint8_t, kScoreboards> jobs;  // of the shader cores, by the entry they count on
     std::uint64_t progress;
     std::uint64_t extract;  // as last published
     std::uint64_t handler_address;
@@ -107,6 +104,7 @@ struct StreamState {
     std::uint64_t trace_offset;
     Place culprit;                // of the MMU fault, while `faulted`
     std::uint64_t fault_address;  // likewise
+    shader::Fault shader_fault;   // where in a shader it was, if pc is not 0
     std::array<InFlight, kInFlightMax> in_flight;
     std::array<SampledRegisters, kInFlightMax> sampled;  // of the operation with the same index
 };
@@ -117,6 +115,7 @@ struct StreamException {
     csf::Exception type;
     std::uint64_t info;
     Place place;
+    const shader::Fault* shader = nullptr;  // if it was a shader's
 };
 
 /// What a stream needs of its group and of the GPU. Implemented by Firmware's group slot.
@@ -137,6 +136,10 @@ class StreamPort {
     /// Instructions that the GPU has executed before this slice.
     virtual std::uint64_t cycles() = 0;
     virtual void flushed_caches() = 0;
+    /// Starts a job on the shader cores; its end comes back by job_ended().
+    virtual ShaderCores::Issue run_compute(const ComputeJob& job, shader::Fault& fault) = 0;
+    /// The stream's jobs are nobody's any more.
+    virtual void abandon_jobs() = 0;
 };
 
 /// Where the stream's memory lies, from the driver's input block; translated once, at start.
@@ -171,6 +174,10 @@ class Stream {
     /// True if it did.
     bool wake_if_waiting(const std::byte* host);
     bool wake_if_waiting_for_progress();
+    /// A job of the shader cores has ended: what waits for its scoreboard entry goes on.
+    void job_ended(const ComputeResult& result);
+    /// What it had on the shader cores could not be restored.
+    void lose_jobs();
     /// The address space was disabled under it.
     void end_by_bus_fault();
 
@@ -207,6 +214,7 @@ class Stream {
     Step execute_branch(std::uint64_t word);
     Step execute_progress_wait(std::uint64_t word);
     Step execute_exception_handler(std::uint64_t word);
+    Step execute_run_compute(std::uint64_t word);
 
     Step issue(const InFlight& op, const SampledRegisters* sampled = nullptr);
     Step defer(const InFlight& op, const SampledRegisters* sampled = nullptr);
@@ -222,6 +230,9 @@ class Stream {
     Step invalid(std::uint64_t word);
     Step fail(csf::Exception type, std::uint64_t info, const Place& place);
     Step mmu_fault(const Place& place);
+    Step mmu_fault(const MmuFault& fault, const Place& place);
+    Step shader_fault(const shader::Fault& fault, const Place& place);
+    void abandon_work();
     void publish_extract(std::uint64_t extract);
 
     [[nodiscard]] Place here(std::uint64_t word) const { return {.cmd_ptr = cmd_ptr(), .instruction = word}; }

@@ -100,10 +100,10 @@ TEST_F(Isolation, AnUnknownOpcodeIsNamedAsTheWordThatItIs) {
     expect_ended(client, {"queue 0", "CS_INSTR_INVALID", ".word 0x0a00000000000000", " at 0x"});
 }
 
-TEST_F(Isolation, WorkForShaderCoresIsToldThatThereAreNone) {
+TEST_F(Isolation, WorkForTheTilerIsToldThatThereIsNone) {
     Client client(daemon.socket());
-    client.submit([](CommandWriter& job) { job.word(csf::encode<csf::Op::run_compute>()); });
-    expect_ended(client, {"queue 0", "CS_ENDPOINT_FAULT", "no shader cores", "RUN_COMPUTE", " at 0x"});
+    client.submit([](CommandWriter& job) { job.word(csf::encode<csf::Op::run_fragment>()); });
+    expect_ended(client, {"queue 0", "CS_ENDPOINT_FAULT", "no tiler", "RUN_FRAGMENT", " at 0x"});
 }
 
 TEST_F(Isolation, CallsThatGoTooDeepAreNamedWithTheirLimit) {

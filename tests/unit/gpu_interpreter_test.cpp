@@ -165,6 +165,12 @@ TEST_F(Interpreter, SixteenRegistersGoThereAndBack) {
     }
 }
 
+TEST_F(Interpreter, LoadMultipleMayLoadOverItsOwnAddress) {
+    memory.u64(8) = 0x1122'3344'5566'7788;
+    queue.run([&](W& w) { w.move48(d(66), memory.va).load_multiple(r(66), 0b11, d(66), 8).wait(slots(0)); });
+    EXPECT_EQ(queue.pair(66), 0x1122'3344'5566'7788u);
+}
+
 TEST_F(Interpreter, NegativeOffsetsCountDown) {
     queue.run([&](W& w) {
         w.move48(d(68), memory.va + 16).move32(r(70), 1).move32(r(71), 2);

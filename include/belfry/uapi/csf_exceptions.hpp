@@ -60,6 +60,9 @@ enum class Exception : std::uint8_t {
     mem_attr_fault_3 = 0xeb,
 };
 
+/// Those of the MMU, which come with an address and an access.
+constexpr bool is_mmu_fault(Exception exception) { return exception >= Exception::translation_fault_0; }
+
 /// The name without its DRM_PANTHOR_EXCEPTION_; "UNKNOWN" for a code that has none.
 constexpr std::string_view name(Exception exception) {
     switch (exception) {
