@@ -13,11 +13,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
 
 #include "base/fd.hpp"
 #include "gpu/board.hpp"
 #include "gpu/gpu.hpp"
+#include "server/shader_pool.hpp"
 
 namespace belfry::server {
 
@@ -30,12 +32,15 @@ class GpuHost final : public gpu::Host, public gpu::WakeLines {
     void interrupt() override { base::ring_eventfd(interrupt_.get()); }
     void attention() override { base::ring_eventfd(wakeup_.get()); }
     void futex_wake(std::uint32_t& word, std::uint32_t bitset) override;
+    void shader_work(unsigned tasks) override { pool_->wake(tasks); }
     std::uint64_t timestamp() override;
     void add(int eventfd) override;
     void remove(int eventfd) override;
 
     /// Readable while the interrupt line is up.
     [[nodiscard]] int interrupt_fd() const { return interrupt_.get(); }
+    /// Before the GPU's thread starts.
+    void set_pool(ShaderPool* pool) { pool_ = pool; }
     /// Sleeps until a line is rung, or `timeout_ms` (negative: no bound). GPU thread only.
     void sleep(int timeout_ms);
 
@@ -43,6 +48,7 @@ class GpuHost final : public gpu::Host, public gpu::WakeLines {
     base::Fd interrupt_;
     base::Fd wakeup_;
     base::Fd epoll_;
+    ShaderPool* pool_ = nullptr;
 };
 
 class GpuThread {

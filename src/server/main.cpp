@@ -47,6 +47,11 @@ int main(int argc, char** argv) {
     app.add_option("--streams", options.firmware.streams_per_group, "Command streams of a group slot")
         ->check(CLI::Range(1, 32))
         ->capture_default_str();
+    options.firmware.shader_cores = server::ShaderPool::default_cores();
+    options.firmware.core_threads = true;
+    app.add_option("--shader-cores", options.firmware.shader_cores,
+                   "Shader cores of the GPU, each a thread (default: one for each CPU, 8 at most)")
+        ->check(CLI::Range(1, 31));
     app.add_option(
            "--memory", options.memory_budget_bytes,
            "How much memory the buffers of all programs may take, such as 512M or 2G (default: no bound). "

@@ -64,15 +64,18 @@ Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique
                      }}) {}
 
 Server::~Server() {
-    // Files end their groups; the firmware is not waited for, because the GPU's thread ends before its memory
+    // Files end their groups; the firmware is not waited for, because the GPU's threads end before its memory
     // goes.
     close_doors();
     thread_.reset();
+    pool_.reset();
     if (backing_file_ != nullptr) backing_file_->stop();
     interrupt_.release();
 }
 
 bool Server::run() {
+    pool_ = std::make_unique<ShaderPool>(gpu_, options_.firmware.shader_cores);
+    host_->set_pool(pool_.get());
     thread_ = std::make_unique<GpuThread>(gpu_, *host_);
     await_interrupt();
     await_signal();

@@ -1,6 +1,6 @@
 // Server: everything that belfryd is made of, put together and taken apart in order.
 //
-// Owns    the GPU and its thread, panthor's device, the nodes, the view of them, the listener.
+// Owns    the GPU and its threads, panthor's device, the nodes, the view of them, the listener.
 // Runs    run() in the driver actor, which is the calling thread.
 // Called  by main.
 #pragma once
@@ -24,6 +24,7 @@
 #include "server/gpu_thread.hpp"
 #include "server/kernel_node.hpp"
 #include "server/listener.hpp"
+#include "server/shader_pool.hpp"
 #include "server/view.hpp"
 
 namespace belfry::server {
@@ -77,6 +78,7 @@ class Server {
     panthor::Node render_node_;
     panthor::Node primary_node_;
     drm::SwSyncNode sw_sync_node_;
+    std::unique_ptr<ShaderPool> pool_;
     std::unique_ptr<GpuThread> thread_;
     asio::posix::stream_descriptor interrupt_;  // borrows the host's
     asio::steady_timer timer_;
