@@ -50,8 +50,9 @@ bool for_lanes(Execution& execution, const Op& op, Step step) {
     return true;
 }
 
+/// Out of the way of what is common, which so needs few registers of the CPU's.
 template <unsigned kBytes>
-bool load_lane_by_lane(Execution& execution, const Op& op) {
+[[gnu::noinline]] bool load_lane_by_lane(Execution& execution, const Op& op) {
     const Operands& operands = execution.operands;
     return for_lanes(execution, op, [&](unsigned lane, const Buffer& buffer) {
         Words<kBytes> value;
@@ -76,7 +77,7 @@ bool load_buffer(Execution& execution, const Op& op) {
         Words<kBytes> value;
         if (!read_inside<kBytes>(execution.memory, *buffer, offsets[0], value))
             return execution.raise_refusal(0, AccessKind::read);
-        for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i).word.fill(value[i]);
+        for (unsigned i = 0; i < value.size(); ++i) fill(operands.reg(op.destination + i), value[i]);
         return true;
     }
     constexpr std::size_t kAll = kLanes * kBytes;

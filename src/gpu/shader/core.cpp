@@ -32,10 +32,10 @@ enum class WarpStop : std::uint8_t {
 
 enum class WorkgroupStop : std::uint8_t { left, ended, faulted };
 
-void broadcast(Lanes& lanes, std::uint32_t value) { lanes.word.fill(value); }
-void broadcast(Lanes* pair, std::uint64_t value) {
-    broadcast(pair[0], static_cast<std::uint32_t>(value));
-    broadcast(pair[1], static_cast<std::uint32_t>(value >> 32));
+/// Two operands that are read as one of 64 bits.
+void fill_pair(Lanes* pair, std::uint64_t value) {
+    fill(pair[0], static_cast<std::uint32_t>(value));
+    fill(pair[1], static_cast<std::uint32_t>(value >> 32));
 }
 
 }  // namespace
@@ -60,18 +60,17 @@ struct Core::State {
 
 Core::State::State() {
     for (unsigned i = 0; i < valhall::kConstantTable.size(); ++i)
-        broadcast(bank(static_cast<OperandIndex>(kConstants + 2 * i)), valhall::kConstantTable[i]);
+        fill(bank(static_cast<OperandIndex>(kConstants + 2 * i)), valhall::kConstantTable[i]);
     for (unsigned lane = 0; lane < kLanes; ++lane) bank(kLaneId)[lane] = lane;
 }
 
 /// What all warps of the task share, for operands.
 void Core::State::spread(const Job& job, std::uint32_t core) {
     for (unsigned i = 0; i < job.uniforms.size(); ++i)
-        broadcast(bank(static_cast<OperandIndex>(kUniforms + i)),
-                  i < job.uniform_count ? job.uniforms[i] : 0);
-    broadcast(&bank(kWorkgroupLocalPointer), workgroup_local_pointer(job, core));
-    broadcast(&bank(kResourceTablePointer), job.resource_table);
-    broadcast(bank(kCoreId), core);
+        fill(bank(static_cast<OperandIndex>(kUniforms + i)), i < job.uniform_count ? job.uniforms[i] : 0);
+    fill_pair(&bank(kWorkgroupLocalPointer), workgroup_local_pointer(job, core));
+    fill_pair(&bank(kResourceTablePointer), job.resource_table);
+    fill(bank(kCoreId), core);
 }
 
 void Core::State::begin(const Task& task, const Translation& translation, std::uint64_t generation_now) {
@@ -103,7 +102,7 @@ LaneMask Core::State::taken(const Op& op) const {
     constexpr std::array<std::uint32_t, 4> kTested = {0, 0xffff, 0xffff'0000, 0xffff'ffff};
     static_assert(valhall::row(Name::branchz).find(Mod::eq)->bits() ==
                   valhall::row(Name::branchzi).find(Mod::eq)->bits());
-    const LaneMask set = non_zero(execution.operands(op.source[0]), kTested[op.write_mask & 3]);
+    const LaneMask set = lanes_with(execution.operands(op.source[0]), kTested[op.write_mask & 3]);
     return (valhall::get<Name::branchz, Mod::eq>(op.word) != 0 ? ~set : set) & execution.active;
 }
 
@@ -176,7 +175,7 @@ WarpStop Core::State::run_warp(Warp& warp, const std::atomic<bool>& leave) {
                     kind = static_cast<OpKind>(op->kind);
                     continue;
                 case OpKind::reads_pc:
-                    broadcast(&bank(kProgramCounter), address_of(op + 1));
+                    fill_pair(&bank(kProgramCounter), address_of(op + 1));
                     kind = Programs::kind_without_pc(*op);
                     continue;
                 case OpKind::alu:

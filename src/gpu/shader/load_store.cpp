@@ -25,7 +25,7 @@ std::uint64_t offset_of(const Op& op) {
 /// The address of lane 0 if all 16 lanes access consecutive values that lie in one page; else kSink, which is
 /// no such address.
 template <unsigned kBytes>
-std::uint64_t consecutive(const Execution& execution, const Op& op) {
+[[gnu::always_inline]] inline std::uint64_t consecutive(const Execution& execution, const Op& op) {
     constexpr std::uint32_t kAll = kLanes * kBytes;
     if (execution.active != kAllLanes) return kSink;
     const Lanes& low = execution.operands(op.source[0]);
@@ -35,27 +35,19 @@ std::uint64_t consecutive(const Execution& execution, const Op& op) {
     return low[0] <= ~0U - kAll && within_page(address, kAll) ? address : kSink;
 }
 
+/// Out of the way of what is common, which so needs few registers of the CPU's.
 template <unsigned kBytes>
-bool load(Execution& execution, const Op& op) {
+[[gnu::noinline]] bool load_lane_by_lane(Execution& execution, const Op& op) {
     const Operands& operands = execution.operands;
-    if constexpr (kBytes % 4 == 0) {
-        if (const std::uint64_t address = consecutive<kBytes>(execution, op); address != kSink) {
-            const std::byte* const host = execution.memory.readable(address);
-            if (host == nullptr) return execution.raise_refusal(0, AccessKind::read);
-            load_lanes<kBytes / 4>(host, &operands.reg(op.destination));
-            return true;
-        }
-        if (execution.active == kAllLanes && all_equal(operands(op.source[0])) &&
-            all_equal(operands(static_cast<OperandIndex>(op.source[0] + 1)))) {
-            Words<kBytes> value;
-            if (!read_words<kBytes>(execution.memory, pair_of(operands, op.source[0], 0) + offset_of(op),
-                                    value))
-                return execution.raise_refusal(0, AccessKind::read);
-            for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i).word.fill(value[i]);
-            return true;
-        }
-    }
     const std::uint64_t offset = offset_of(op);
+    if (execution.active == kAllLanes && all_equal(operands(op.source[0])) &&
+        all_equal(operands(static_cast<OperandIndex>(op.source[0] + 1)))) {
+        Words<kBytes> value;
+        if (!read_words<kBytes>(execution.memory, pair_of(operands, op.source[0], 0) + offset, value))
+            return execution.raise_refusal(0, AccessKind::read);
+        for (unsigned i = 0; i < value.size(); ++i) fill(operands.reg(op.destination + i), value[i]);
+        return true;
+    }
     for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
         const unsigned lane = first_of(rest);
         Words<kBytes> value;
@@ -64,6 +56,19 @@ bool load(Execution& execution, const Op& op) {
         for (unsigned i = 0; i < value.size(); ++i) operands.reg(op.destination + i)[lane] = value[i];
     }
     return true;
+}
+
+template <unsigned kBytes>
+bool load(Execution& execution, const Op& op) {
+    if constexpr (kBytes % 4 == 0) {
+        if (const std::uint64_t address = consecutive<kBytes>(execution, op); address != kSink) [[likely]] {
+            const std::byte* const host = execution.memory.readable(address);
+            if (host == nullptr) return execution.raise_refusal(0, AccessKind::read);
+            load_lanes<kBytes / 4>(host, &execution.operands.reg(op.destination));
+            return true;
+        }
+    }
+    return load_lane_by_lane<kBytes>(execution, op);
 }
 
 /// Loads of less than a register, or with an extension.
@@ -83,16 +88,8 @@ bool load_part(Execution& execution, const Op& op) {
 }
 
 template <unsigned kBytes>
-bool store(Execution& execution, const Op& op) {
+[[gnu::noinline]] bool store_lane_by_lane(Execution& execution, const Op& op) {
     const Operands& operands = execution.operands;
-    if constexpr (kBytes % 4 == 0) {
-        if (const std::uint64_t address = consecutive<kBytes>(execution, op); address != kSink) {
-            std::byte* const host = execution.memory.writable(address);
-            if (host == nullptr) return execution.raise_refusal(0, AccessKind::write);
-            store_lanes<kBytes / 4>(host, &operands.reg(op.destination));
-            return true;
-        }
-    }
     const std::uint64_t offset = offset_of(op);
     for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
         const unsigned lane = first_of(rest);
@@ -102,6 +99,19 @@ bool store(Execution& execution, const Op& op) {
             return execution.raise_refusal(lane, AccessKind::write);
     }
     return true;
+}
+
+template <unsigned kBytes>
+bool store(Execution& execution, const Op& op) {
+    if constexpr (kBytes % 4 == 0) {
+        if (const std::uint64_t address = consecutive<kBytes>(execution, op); address != kSink) [[likely]] {
+            std::byte* const host = execution.memory.writable(address);
+            if (host == nullptr) return execution.raise_refusal(0, AccessKind::write);
+            store_lanes<kBytes / 4>(host, &execution.operands.reg(op.destination));
+            return true;
+        }
+    }
+    return store_lane_by_lane<kBytes>(execution, op);
 }
 
 struct Choice {

@@ -16,26 +16,48 @@ namespace belfry::gpu::shader {
 /// The lowest lane of a mask that has one.
 constexpr unsigned first_of(LaneMask lanes) { return static_cast<unsigned>(std::countr_zero(lanes)); }
 
+using FourLanes = std::uint32_t __attribute__((vector_size(16)));
+inline constexpr unsigned kQuarters = kLanes / 4;
+
+inline FourLanes quarter(const Lanes& lanes, unsigned index) {
+    FourLanes four;
+    __builtin_memcpy(&four, &lanes.word[4 * index], sizeof four);
+    return four;
+}
+inline bool is_zero(FourLanes four) {
+    const auto halves = reinterpret_cast<std::uint64_t __attribute__((vector_size(16)))>(four);
+    return (halves[0] | halves[1]) == 0;
+}
+
 /// Whether all lanes hold the same.
 inline bool all_equal(const Lanes& lanes) {
-    std::uint32_t differences = 0;
-    for (unsigned i = 0; i < kLanes; ++i) differences |= lanes.word[i] ^ lanes.word[0];
-    return differences == 0;
+    FourLanes differences{};
+    for (unsigned i = 0; i < kQuarters; ++i) differences |= quarter(lanes, i) ^ lanes[0];
+    return is_zero(differences);
 }
 
 /// Whether each lane holds so many more than the one before, modulo 2^32.
 template <std::uint32_t kStep>
 bool ascend_by(const Lanes& lanes) {
-    std::uint32_t differences = 0;
-    for (unsigned i = 0; i < kLanes; ++i) differences |= (lanes.word[i] - lanes.word[0]) ^ (kStep * i);
-    return differences == 0;
+    const FourLanes first = FourLanes{0, kStep, 2 * kStep, 3 * kStep} + lanes[0];
+    FourLanes differences{};
+    for (unsigned i = 0; i < kQuarters; ++i) differences |= quarter(lanes, i) ^ (first + 4 * kStep * i);
+    return is_zero(differences);
 }
 
-/// Lanes whose word is not 0.
-inline LaneMask non_zero(const Lanes& lanes, std::uint32_t bits) {
-    LaneMask mask = 0;
-    for (unsigned i = 0; i < kLanes; ++i) mask |= (lanes.word[i] & bits) != 0 ? 1U << i : 0;
-    return mask;
+/// Lanes whose word has one of these bits.
+inline LaneMask lanes_with(const Lanes& lanes, std::uint32_t bits) {
+    FourLanes mask{};
+    for (unsigned i = 0; i < kQuarters; ++i) {
+        const auto set = reinterpret_cast<FourLanes>((quarter(lanes, i) & bits) != 0);
+        mask |= set & (FourLanes{1, 2, 4, 8} << (4 * i));
+    }
+    return mask[0] | mask[1] | mask[2] | mask[3];
+}
+
+inline void fill(Lanes& lanes, std::uint32_t value) {
+    const FourLanes four = FourLanes{} + value;
+    for (unsigned i = 0; i < kQuarters; ++i) __builtin_memcpy(&lanes.word[4 * i], &four, sizeof four);
 }
 
 /// Replaces what the lanes of `active` hold.
