@@ -17,7 +17,7 @@ struct PeerFigures {
 };
 
 /// Measures the peer; a CPU device (lavapipe) is preferred. Says what is missing where it cannot: the loader,
-/// a device with timeline semaphores, or the headers when Belfry was built.
+/// or a device with timeline semaphores.
 std::expected<PeerFigures, std::string> vulkan_peer();
 
 }  // namespace belfry::cli
