@@ -16,9 +16,8 @@ struct Benchmark {
     BenchReport (*measure)(const std::string& socket, const BenchStep& step);
 };
 constexpr Benchmark kBenchmarks[] = {
-    {.name = "latency", .measure = bench_latency},
-    {.name = "memory", .measure = bench_memory},
-    {.name = "submit", .measure = bench_submit},
+    {.name = "latency", .measure = bench_latency}, {.name = "memory", .measure = bench_memory},
+    {.name = "shaders", .measure = bench_shaders}, {.name = "submit", .measure = bench_submit},
     {.name = "waits", .measure = bench_waits},
 };
 

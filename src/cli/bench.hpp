@@ -24,6 +24,7 @@ using BenchStep = std::function<void(const char* what)>;
 /// `socket` as in CommonOptions; bench_memory() starts a belfryd of its own.
 BenchReport bench_latency(const std::string& socket, const BenchStep& step);
 BenchReport bench_memory(const std::string& socket, const BenchStep& step);
+BenchReport bench_shaders(const std::string& socket, const BenchStep& step);
 BenchReport bench_submit(const std::string& socket, const BenchStep& step);
 BenchReport bench_waits(const std::string& socket, const BenchStep& step);
 

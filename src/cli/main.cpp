@@ -16,6 +16,7 @@
 #include "cli/commands.hpp"
 #include "cli/failure.hpp"
 #include "cli/run.hpp"
+#include "cli/shader_worker.hpp"
 
 namespace {
 
@@ -77,6 +78,8 @@ int main(int argc, char** argv) {
     bench->add_option("NAME", benchmark, "What to measure")
         ->check(CLI::IsMember(benchmark_names()))
         ->capture_default_str();
+    std::string worker_device;  // what `bench shaders` starts itself with
+    bench->add_option("--worker", worker_device)->check(CLI::IsMember({"gpu", "cpu"}))->group("");
 
     RunOptions run_options;
     run_options.command = take_program(argc, argv);
@@ -100,6 +103,7 @@ int main(int argc, char** argv) {
     const auto run_command = [&] {
         if (info->parsed()) return run_info(common);
         if (demo->parsed()) return run_demo(common, demo_options);
+        if (!worker_device.empty()) return work_on_shaders(worker_device == "cpu");
         if (bench->parsed()) return run_bench(common, benchmark);
         if (run->parsed()) {
             if (run_options.command.empty())
