@@ -16,7 +16,8 @@ void check(VkResult result, const char* call) {
 
 constexpr std::array kExtensions = {
     VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME, VK_KHR_8BIT_STORAGE_EXTENSION_NAME,
-    VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME, VK_EXT_IMAGE_ROBUSTNESS_EXTENSION_NAME};
+    VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME,
+    VK_EXT_IMAGE_ROBUSTNESS_EXTENSION_NAME};
 
 /// All levels and layers of a color image.
 constexpr VkImageSubresourceRange kWhole = {.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT,
@@ -119,8 +120,9 @@ void VulkanDevice::create_device(bool robust_access) {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES};
     VkPhysicalDeviceImageRobustnessFeaturesEXT robust_images{
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ROBUSTNESS_FEATURES_EXT, .pNext = &timelines};
-    small_ = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES,
-              .pNext = &robust_images};
+    addresses_ = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
+                  .pNext = &robust_images};
+    small_ = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, .pNext = &addresses_};
     storage8_ = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES, .pNext = &small_};
     storage16_ = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES, .pNext = &storage8_};
     features_ = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &storage16_};
@@ -144,8 +146,8 @@ void VulkanDevice::create_device(bool robust_access) {
                                   .enabledExtensionCount = static_cast<std::uint32_t>(extensions.size()),
                                   .ppEnabledExtensionNames = extensions.data()};
     check(vk_.CreateDevice(physical_, &info, nullptr, &device_), "vkCreateDevice");
-    // They end here, and nobody follows these pointers again.
-    small_.pNext = nullptr;
+    // What is behind is gone with this call.
+    addresses_.pNext = nullptr;
 #define BELFRY_VULKAN_LOOK_UP(name) \
     vk_.name = reinterpret_cast<PFN_vk##name>(vk_.GetDeviceProcAddr(device_, "vk" #name));
     BELFRY_VULKAN_DEVICE_FUNCTIONS(BELFRY_VULKAN_LOOK_UP)
@@ -192,8 +194,11 @@ VulkanHandle<VkDeviceMemory> VulkanDevice::allocate(const VkMemoryRequirements& 
         if ((wanted.memoryTypeBits >> type & 1) == 0 ||
             (memory.memoryTypes[type].propertyFlags & properties) != properties)
             continue;
+        const VkMemoryAllocateFlagsInfo with_address{.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+                                                     .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
         return make(vk_.AllocateMemory,
                     VkMemoryAllocateInfo{.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                         .pNext = has_addresses() ? &with_address : nullptr,
                                          .allocationSize = wanted.size,
                                          .memoryTypeIndex = type},
                     vk_.FreeMemory, "vkAllocateMemory");
@@ -202,16 +207,16 @@ VulkanHandle<VkDeviceMemory> VulkanDevice::allocate(const VkMemoryRequirements& 
 }
 
 VulkanBuffer VulkanDevice::make_buffer(VkDeviceSize bytes) const {
-    constexpr VkBufferUsageFlags kAll =
-        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-        VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
-        VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT |
-        VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
+    VkBufferUsageFlags usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                               VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+                               VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+                               VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
+    if (has_addresses()) usage |= VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
     VulkanBuffer buffer;
     buffer.handle = make(vk_.CreateBuffer,
                          VkBufferCreateInfo{.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
                                             .size = bytes,
-                                            .usage = kAll,
+                                            .usage = usage,
                                             .sharingMode = VK_SHARING_MODE_EXCLUSIVE},
                          vk_.DestroyBuffer, "vkCreateBuffer");
     VkMemoryRequirements wanted{};
@@ -223,6 +228,12 @@ VulkanBuffer VulkanDevice::make_buffer(VkDeviceSize bytes) const {
     check(vk_.MapMemory(device_, buffer.memory.get(), 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory");
     buffer.bytes = {static_cast<std::byte*>(mapped), static_cast<std::size_t>(bytes)};
     return buffer;
+}
+
+VkDeviceAddress VulkanDevice::address_of(const VulkanBuffer& buffer) const {
+    const VkBufferDeviceAddressInfo info{.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+                                         .buffer = buffer.handle.get()};
+    return vk_.GetBufferDeviceAddressKHR(device_, &info);
 }
 
 VulkanImage VulkanDevice::make_image(const VulkanImageOptions& options) const {

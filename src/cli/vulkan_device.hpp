@@ -219,10 +219,13 @@ class VulkanDevice {
     [[nodiscard]] const VkPhysicalDevice16BitStorageFeatures& storage16() const { return storage16_; }
     [[nodiscard]] const VkPhysicalDevice8BitStorageFeatures& storage8() const { return storage8_; }
     [[nodiscard]] const VkPhysicalDeviceShaderFloat16Int8Features& small_types() const { return small_; }
+    /// Whether buffers have addresses that shaders follow.
+    [[nodiscard]] bool has_addresses() const { return addresses_.bufferDeviceAddress == VK_TRUE; }
     [[nodiscard]] VkFormatFeatureFlags format_features(VkFormat format, VkImageTiling tiling) const;
     [[nodiscard]] VkFormatFeatureFlags buffer_features(VkFormat format) const;
 
     [[nodiscard]] VulkanBuffer make_buffer(VkDeviceSize bytes) const;
+    [[nodiscard]] VkDeviceAddress address_of(const VulkanBuffer& buffer) const;
     [[nodiscard]] VulkanImage make_image(const VulkanImageOptions& options) const;
     [[nodiscard]] VulkanHandle<VkImageView> make_view(const VulkanImage& image, VkImageViewType type,
                                                       const VkImageSubresourceRange& range) const;
@@ -275,6 +278,7 @@ class VulkanDevice {
     VkPhysicalDevice16BitStorageFeatures storage16_{};
     VkPhysicalDevice8BitStorageFeatures storage8_{};
     VkPhysicalDeviceShaderFloat16Int8Features small_{};
+    VkPhysicalDeviceBufferDeviceAddressFeatures addresses_{};
     VkDevice device_ = nullptr;
     VkQueue queue_ = nullptr;
     VulkanHandle<VkSemaphore> timeline_;

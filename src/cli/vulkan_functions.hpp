@@ -25,7 +25,7 @@
     X(DestroyBufferView) X(DestroyCommandPool) X(DestroyDescriptorPool) X(DestroyDescriptorSetLayout) \
     X(DestroyDevice) X(DestroyImage) X(DestroyImageView) X(DestroyPipeline) X(DestroyPipelineLayout) \
     X(DestroySampler) X(DestroySemaphore) X(DestroyShaderModule) X(DeviceWaitIdle) X(EndCommandBuffer) \
-    X(FreeMemory) X(GetBufferMemoryRequirements) X(GetDeviceQueue) X(GetImageMemoryRequirements) \
+    X(FreeMemory) X(GetBufferDeviceAddressKHR) X(GetBufferMemoryRequirements) X(GetDeviceQueue) X(GetImageMemoryRequirements) \
     X(MapMemory) X(QueueSubmit) X(UpdateDescriptorSets) X(WaitSemaphoresKHR)
 // clang-format on
 

@@ -228,6 +228,31 @@ TEST(Buffers, IntegersOf64BitsCompute) {
     }
 }
 
+TEST(Buffers, PointersAreFollowed) {
+    BELFRY_NEEDS(device().has_addresses());
+    // Each node is its next one's address, and two words.
+    constexpr std::uint32_t kNodes = 64;
+    const VulkanBuffer nodes = zeros<std::uint64_t>(kNodes * 2);
+    const VulkanBuffer result = zeros<std::uint32_t>(64);
+    const VkDeviceAddress start = device().address_of(nodes);
+    const auto words = nodes.as<std::uint64_t>();
+    for (std::uint64_t i = 0; i < kNodes; ++i) {
+        words[i * 2] = start + (i * 37 + 11) % kNodes * 16;
+        words[i * 2 + 1] = i * i;
+    }
+    run("pointers", {1}, {VulkanArgument::storage(result)},
+        {static_cast<std::uint32_t>(start), static_cast<std::uint32_t>(start >> 32)});
+    std::vector<std::uint32_t> expected;
+    for (std::uint32_t i = 0; i < 64; ++i) {
+        std::uint32_t sum = 0;
+        for (std::uint32_t n = 0, at = i; n <= i; ++n, at = (at * 37 + 11) % kNodes) sum += at * at;
+        expected.push_back(sum);
+    }
+    expect_equal(values_of<std::uint32_t>(result), expected);
+    for (std::uint32_t i = 0; i < kNodes; ++i)
+        ASSERT_EQ(words[i * 2 + 1] >> 32, i + 1) << "stored in node " << i;
+}
+
 TEST(Buffers, AccessOutsideOfThemTouchesNothing) {
     VulkanDevice robust({.robust_access = true});
     constexpr std::uint32_t kWords = 64;

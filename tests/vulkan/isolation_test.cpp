@@ -78,6 +78,26 @@ TEST(Isolation, DISABLED_Forever) {
     EXPECT_EQ(device().submit_and_wait(nullptr), VK_ERROR_DEVICE_LOST) << "a lost device stays lost";
 }
 
+TEST(Isolation, DISABLED_Unmapped) {
+    const VulkanBuffer result = zeros<std::uint32_t>(64);
+    const VulkanKernel kernel =
+        device().make_kernel(shader("unmapped"), {VulkanArgument::storage(result)}, {.push_bytes = 8});
+    VulkanCommands commands(device());
+    constexpr std::uint64_t kNowhere = 0x7f12'3456'7000;
+    commands.bind(kernel).push(kernel, kNowhere).dispatch(1).barrier();
+    device().finish(commands);
+    EXPECT_EQ(device().submit_and_wait(&commands), VK_ERROR_DEVICE_LOST);
+}
+
+/// Jobs of ours that go on while another process does what loses it its device.
+std::uint32_t jobs_beside(const std::string& test) {
+    Child other(test);
+    std::uint32_t jobs = 0;
+    for (; !other.has_ended() && !testing::Test::HasFatalFailure(); ++jobs) do_some_work(jobs);
+    EXPECT_EQ(other.wait(), 0) << test;
+    return jobs;
+}
+
 TEST(Isolation, ProcessesComputeBesideEachOther) {
     Child first("Isolation.DISABLED_Worker");
     Child second("Isolation.DISABLED_Worker");
@@ -104,12 +124,14 @@ TEST(Isolation, TwoDevicesOfAProcessComputeBesideEachOther) {
 
 TEST(Isolation, AShaderThatNeverEndsLosesItsOwnDeviceAlone) {
     if (on_cpu()) GTEST_SKIP() << "lavapipe has no limit of time";
-    Child forever("Isolation.DISABLED_Forever");
-    // Until it has ended, and it must take part in that for a while.
-    std::uint32_t jobs = 0;
-    for (; !forever.has_ended() && !HasFatalFailure(); ++jobs) do_some_work(jobs);
-    EXPECT_EQ(forever.wait(), 0);
-    EXPECT_GE(jobs, 20U) << "jobs that went on meanwhile";
+    EXPECT_GE(jobs_beside("Isolation.DISABLED_Forever"), 20U);
+}
+
+TEST(Isolation, AnAddressOfNothingLosesItsOwnDeviceAlone) {
+    if (on_cpu()) GTEST_SKIP() << "lavapipe has no address space of its own";
+    BELFRY_NEEDS(device().has_addresses());
+    jobs_beside("Isolation.DISABLED_Unmapped");
+    do_some_work(1);
 }
 
 }  // namespace

@@ -48,6 +48,13 @@ int run_on_belfry(char** argv) {
     return EXIT_FAILURE;
 }
 
+/// A device may be lost with a test that fails; the next one gets another.
+class FreshDevices : public testing::EmptyTestEventListener {
+    void OnTestEnd(const testing::TestInfo& test) override {
+        if (test.result()->Failed()) the_device.reset();
+    }
+};
+
 }  // namespace
 
 VulkanDevice& device() {
@@ -64,6 +71,7 @@ int main(int argc, char** argv) {
     testing::InitGoogleTest(&argc, argv);
     const bool here = argc > 1 && std::strcmp(argv[1], "--any-device") == 0;
     if (!here && !GTEST_FLAG_GET(list_tests)) return run_on_belfry(argv);
+    testing::UnitTest::GetInstance()->listeners().Append(new FreshDevices);
     const int verdict = RUN_ALL_TESTS();
     the_device.reset();
     return verdict;
