@@ -124,7 +124,8 @@ enum class SampleUpdate : std::uint8_t {
 enum class Dimension : std::uint8_t { d1, d2, d3, cube };
 enum class LodMode : std::uint8_t { zero = 0, computed = 1, explicit_lod = 4, computed_bias = 5, grdesc = 6 };
 enum class FetchComponent : std::uint8_t { gather4_r, gather4_g, gather4_b, gather4_a };
-enum class RegisterType : std::uint8_t { f = 1, u = 2, s = 3 };
+/// Mesa 25.0.7 always leaves it automatic: as the texels are.
+enum class RegisterType : std::uint8_t { automatic, f, u, s };
 enum class RegisterWidth : std::uint8_t { w16, w32 };
 enum class VaryingWidth : std::uint8_t { w16, w32, w16_32, w32_32 };
 // clang-format on
@@ -213,7 +214,7 @@ inline constexpr Choices kLodMode{kLodModeNames};
 inline constexpr std::string_view kFetchComponentNames[] = {
     "gather4_r", "gather4_g", "gather4_b", "gather4_a"};
 inline constexpr Choices kFetchComponent{kFetchComponentNames};
-inline constexpr std::string_view kRegisterTypeNames[] = {"", "f", "u", "s"};
+inline constexpr std::string_view kRegisterTypeNames[] = {"auto", "f", "u", "s"};
 inline constexpr Choices kRegisterType{kRegisterTypeNames};
 inline constexpr std::string_view kRegisterWidthNames[] = {"16", "32"};
 inline constexpr Choices kRegisterWidth{kRegisterWidthNames};

@@ -51,7 +51,7 @@ struct Fields {
         component = field(Mod::fetch_component);
         write_mask = field(Mod::write_mask);
         using enum texture::RegisterFormat;
-        constexpr std::array kFormats{f16, f16, u16, s16, f32, f32, u32, s32};
+        constexpr std::array kFormats{automatic_16, f16, u16, s16, automatic, f32, u32, s32};
         format = kFormats[(field(Mod::register_width) * 4) + field(Mod::register_type)];
     }
     [[nodiscard]] bool cube() const { return dimension == valhall::Dimension::cube; }

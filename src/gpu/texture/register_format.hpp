@@ -8,9 +8,11 @@
 
 namespace belfry::gpu::texture {
 
-/// As instruction words number them; 1 is none.
+/// As instruction words number them; but for automatic_16, which texture instructions have a bit of their own
+/// for.
 enum class RegisterFormat : std::uint8_t {
-    automatic = 0,
+    automatic = 0,     ///< 32 bits, of the kind that the texels are of
+    automatic_16 = 1,  ///< 16 bits, likewise
     f32 = 2,
     f16 = 3,
     s32 = 4,
@@ -20,7 +22,8 @@ enum class RegisterFormat : std::uint8_t {
 };
 
 constexpr bool is_16_bit(RegisterFormat format) {
-    return format == RegisterFormat::f16 || format == RegisterFormat::s16 || format == RegisterFormat::u16;
+    using enum RegisterFormat;
+    return format == f16 || format == s16 || format == u16 || format == automatic_16;
 }
 
 /// A component of `kind` as a register of `format` gets it; 16-bit ones in the low half. Integers become
@@ -42,8 +45,9 @@ inline std::uint32_t to_register(Kind kind, RegisterFormat format, std::uint32_t
         case RegisterFormat::u32: return floating ? float_to_uint(as_float(word)) : word;
         case RegisterFormat::s16:
             return (floating ? static_cast<std::uint32_t>(float_to_int(as_float(word))) : word) & 0xffffU;
-        case RegisterFormat::u16:       return (floating ? float_to_uint(as_float(word)) : word) & 0xffffU;
-        case RegisterFormat::automatic: break;
+        case RegisterFormat::u16:          return (floating ? float_to_uint(as_float(word)) : word) & 0xffffU;
+        case RegisterFormat::automatic_16: return floating ? float_to_half(as_float(word)) : word & 0xffffU;
+        case RegisterFormat::automatic:    break;
     }
     return word;
 }
