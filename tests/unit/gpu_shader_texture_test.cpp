@@ -381,5 +381,56 @@ TEST(ShaderTexture, WhatIsNoTextureOrSamplerReadsAsZero) {
     }
 }
 
+TEST(ShaderTexture, RandomInstructionsOnRandomDescriptorsFinishOrFault) {
+    texture::Random random(11);
+    TextureRig rig;
+    TestImage image = counted({.format = kR32F, .width = 16, .height = 16, .levels = 5, .layers = 6});
+    rig.image(image);
+    unsigned finished = 0;
+    unsigned faulted = 0;
+    constexpr std::array kNames{valhall::Op::tex_single,   valhall::Op::tex_fetch,   valhall::Op::tex_gather,
+                                valhall::Op::tex_gradient, valhall::Op::ld_tex,      valhall::Op::ld_tex_imm,
+                                valhall::Op::lea_tex,      valhall::Op::lea_tex_imm, valhall::Op::st_cvt,
+                                valhall::Op::ld_attr,      valhall::Op::ld_attr_imm, valhall::Op::lea_attr,
+                                valhall::Op::lea_attr_imm};
+    for (unsigned round = 0; round < 2000; ++round) {
+        for (std::uint32_t index = 0; index < 16; ++index) {
+            texture::DescriptorWords words = image.descriptor();
+            if (index % 2 == 1) words = SamplerWords{.minify_linear = true, .anisotropy = 16}.words();
+            if (index % 5 == 4) words = {5U | 1U << 4 | kR32F << 10, 0, 0, 15, 4, 0, 0, 0};
+            for (unsigned change = random() % 3; change-- != 0;) words[random() % 8] ^= 1U << random() % 32;
+            rig.descriptor(index, words);
+        }
+        rig.buffer(15, TestMemory::kBase, 1000);
+        const valhall::Row& row = valhall::row(kNames[random() % kNames.size()]);
+        const std::uint64_t noise = random() | std::uint64_t{random()} << 32;
+        std::uint64_t word = valhall::encode(row);
+        for (const valhall::Field& field : row.fields())
+            word = valhall::insert(field, word, valhall::extract(field, noise));
+        // Staging registers from r4 or r16 on, sources r8 ... r15.
+        word |= (8ULL + 2 * (noise & 3)) | (8ULL + (noise >> 2 & 7)) << 8 |
+                (row.sources().size() > 2 ? 8ULL << 16 : 0);
+        word |= 4ULL << 40;
+        if (row.destination == valhall::Destination::w16_r40) word = (word & ~(0x3fULL << 16)) | 16ULL << 16;
+        for (unsigned t = 0; t < 16; ++t)
+            for (unsigned i = 0; i < 12; ++i) {
+                const std::array<std::uint32_t, 6> kinds{
+                    random(),
+                    random() % 16,
+                    random() % 16 << 16 | random() % 16,
+                    std::bit_cast<std::uint32_t>(static_cast<float>(random() % 64) / 16),
+                    0x7fc00000U,
+                    static_cast<std::uint32_t>(TestMemory::kBase >> 32)};
+                rig.input(t, i, kinds[random() % kinds.size()]);
+            }
+        const Outcome outcome = rig.run_threads(".word " + std::to_string(word));
+        ASSERT_NE(outcome, Outcome::paused);
+        if (outcome == Outcome::finished) ++finished;
+        if (outcome == Outcome::faulted) ++faulted;
+    }
+    EXPECT_GT(finished, 200U);
+    EXPECT_GT(faulted, 200U);
+}
+
 }  // namespace
 }  // namespace belfry::gpu::shader
