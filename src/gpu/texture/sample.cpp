@@ -107,7 +107,7 @@ class Lookup {
         return combined(front, bilinear(*plane, pair, pair[2].second), pair[2].weight);
     }
 
-    /// In the order that gather() tells.
+    /// Row by row.
     std::array<Texel, 4> footprint(const std::array<float, 3>& at) {
         const Plane* const plane = view_.plane(0, layer_);
         if (plane == nullptr) return {};
@@ -120,8 +120,8 @@ class Lookup {
         if (seamless()) return cube_texels(0, pair);
         const auto [i0, i1, i_weight] = pair[0];
         const auto [j0, j1, j_weight] = pair[1];
-        return {texel(*plane, {i0, j1, 0}), texel(*plane, {i1, j1, 0}), texel(*plane, {i1, j0, 0}),
-                texel(*plane, {i0, j0, 0})};
+        return {texel(*plane, {i0, j0, 0}), texel(*plane, {i1, j0, 0}), texel(*plane, {i0, j1, 0}),
+                texel(*plane, {i1, j1, 0})};
     }
 
     /// Of two colours, the second with `weight`, which is not 0.
@@ -185,10 +185,10 @@ class Lookup {
         const auto texels = cube_texels(level, pair);
         const auto colour = [&texels](unsigned i) { return std::bit_cast<Colour>(texels[i]); };
         const float x_weight = pair[0].weight;
-        const Colour first = x_weight == 0 ? colour(3) : combined(colour(3), colour(2), x_weight);
-        if (pair[1].weight == 0) return first;
-        return combined(first, x_weight == 0 ? colour(0) : combined(colour(0), colour(1), x_weight),
-                        pair[1].weight);
+        const auto row = [&](unsigned i) {
+            return x_weight == 0 ? colour(i) : combined(colour(i), colour(i + 1), x_weight);
+        };
+        return pair[1].weight == 0 ? row(0) : combined(row(0), row(2), pair[1].weight);
     }
     /// Four texels around a place of a face, some of them on its neighbours. Where three faces meet there are
     /// but three, and the fourth is their average.
@@ -198,11 +198,10 @@ class Lookup {
         const auto within = [size](int i) { return std::clamp(i, -1, size); };
         const std::array<int, 2> x{within(pair[0].first), within(pair[0].second)};
         const std::array<int, 2> y{within(pair[1].first), within(pair[1].second)};
-        constexpr std::array<std::array<unsigned, 2>, 4> kOrder{{{0, 1}, {1, 1}, {1, 0}, {0, 0}}};
         std::array<Texel, 4> texels{};
         unsigned corner = 4;
         for (unsigned i = 0; i < 4; ++i) {
-            const auto at = cube_texel(cube_face_, x[kOrder[i][0]], y[kOrder[i][1]], size);
+            const auto at = cube_texel(cube_face_, x[i % 2], y[i / 2], size);
             if (!at) {
                 corner = i;
                 continue;

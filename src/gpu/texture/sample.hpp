@@ -46,8 +46,7 @@ enum class Shadow : std::uint8_t { no, yes };
 Texel sample(View& view, const Sampler& sampler, const Place& place, Footprint footprint,
              Shadow shadow = Shadow::no, float reference = 0);
 
-/// One component of the four texels that a linear lookup of level 0 would take: of columns and rows (0, 1),
-/// (1, 1), (1, 0), (0, 0).
+/// One component of the four texels that a linear lookup of level 0 would take, row by row.
 Texel gather(View& view, const Sampler& sampler, const Place& place, unsigned component,
              Shadow shadow = Shadow::no, float reference = 0);
 
