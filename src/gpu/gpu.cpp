@@ -85,15 +85,15 @@ bool Gpu::step() {
     return run_cores() || ran;
 }
 
-/// Runs a slice of a task. With threads for that, just the first one of new work, and only if no stream has
-/// anything to do: most jobs are short, and done before a thread would be awake.
+/// Runs a slice of a task. With threads for that, just the first one of new work, and a short one: most jobs
+/// are done before a thread would be awake, and streams wait for it no longer than for each other.
 bool Gpu::run_cores() {
     if (cores_.ready() == 0) return false;
     if (!core_threads_) {
         cores_.run(cores_.cores(), kTaskSteps);
     } else {
         if (!cores_.take_fresh()) return false;
-        if (!firmware_.has_runnable()) cores_.run(cores_.cores(), kInlineSteps);
+        cores_.run(cores_.cores(), kInlineSteps);
         if (const unsigned ready = cores_.ready(); ready != 0) host_.shader_work(ready);
     }
     take_shader_news();
