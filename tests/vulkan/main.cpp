@@ -68,9 +68,8 @@ bool on_cpu() { return device().properties().deviceType == VK_PHYSICAL_DEVICE_TY
 
 int main(int argc, char** argv) {
     using namespace belfry::vulkan_test;
+    if (argc < 2 || std::strcmp(argv[1], "--any-device") != 0) return run_on_belfry(argv);
     testing::InitGoogleTest(&argc, argv);
-    const bool here = argc > 1 && std::strcmp(argv[1], "--any-device") == 0;
-    if (!here && !GTEST_FLAG_GET(list_tests)) return run_on_belfry(argv);
     testing::UnitTest::GetInstance()->listeners().Append(new FreshDevices);
     const int verdict = RUN_ALL_TESTS();
     the_device.reset();

@@ -37,7 +37,7 @@ uint operation(uint w) {
         case 12: return uint(subgroupInverseBallot(uvec4(0x0f35a, 0, 0, 0))) + 2 * uint(subgroupBallotBitExtract(uvec4(0x8a31, 0, 0, 0), w & 7));
         case 13: return subgroupShuffle(w, (w >> 8) % gl_SubgroupSize);
         case 14: return subgroupShuffleXor(w, 5 & (gl_SubgroupSize - 1));
-        case 15: return lane >= 3 ? subgroupShuffleUp(w, 3) : subgroupShuffleUp(w, 0);
+        case 15: { const uint up = subgroupShuffleUp(w, 3); return lane >= 3 ? up : w; }
         case 16: return subgroupShuffleDown(w, 2);
         case 17: return subgroupAdd(w);
         case 18: return subgroupMul(w | 1);
