@@ -129,6 +129,8 @@ Sampled sampled(const Picture& picture, const VkSamplerCreateInfo& sampler, std:
     const double clamped = std::clamp(lod + sampler.mipLodBias, static_cast<double>(sampler.minLod),
                                       static_cast<double>(sampler.maxLod));
     const double last = picture.levels - 1;
+    // Levels have 8 bits behind the point.
+    const bool either_filter = sampler.magFilter != sampler.minFilter && std::abs(clamped) < 1.0 / 128;
     const VkFilter filter = clamped <= 0 ? sampler.magFilter : sampler.minFilter;
     const auto level_at = [&](double level) {
         const auto number = static_cast<std::uint32_t>(std::clamp(level, 0.0, last));
@@ -136,7 +138,7 @@ Sampled sampled(const Picture& picture, const VkSamplerCreateInfo& sampler, std:
         const double sizes[3] = {static_cast<double>(size.width), static_cast<double>(size.height),
                                  static_cast<double>(size.depth)};
         std::array<double, 3> at{0.5, 0.5, 0.5};
-        bool sure = true;
+        bool sure = !either_filter;
         for (unsigned i = 0; i < dimensions; ++i) {
             at[i] = place[i] * sizes[i];
             if (filter == VK_FILTER_NEAREST && std::abs(at[i] - std::round(at[i])) < 1.0 / 64) sure = false;

@@ -4,6 +4,7 @@
 // Who is in a subgroup is what the shader says of itself; that, too, is checked.
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <map>
 #include <optional>
@@ -134,47 +135,64 @@ std::optional<std::uint32_t> expected_clustered(std::uint32_t operation, const S
 using Expected = std::optional<std::uint32_t>(std::uint32_t operation, const Subgroup& all,
                                               std::uint32_t lane);
 
-struct Lanes {
+/// One shader for groups of one size: the operation is told at each dispatch.
+struct Program {
+    static constexpr std::uint32_t kGroups = 4;
+
+    Program(const char* name, std::uint32_t size)
+        : group_size(size),
+          count(size * kGroups),
+          in(zeros<std::uint32_t>(count)),
+          places(zeros<std::array<std::uint32_t, 4>>(count)),
+          result(zeros<std::uint32_t>(count)),
+          kernel(device().make_kernel(
+              shader(name),
+              {VulkanArgument::storage(in), VulkanArgument::storage(places), VulkanArgument::storage(result)},
+              {.push_bytes = 8, .constants = {size}})) {}
+
     std::uint32_t group_size;
-    bool some_only;
+    std::uint32_t count;
+    VulkanBuffer in;
+    VulkanBuffer places;
+    VulkanBuffer result;
+    VulkanKernel kernel;
 };
 
-void try_operation(const char* name, std::uint32_t operation, const Lanes& lanes, Expected* expected_of) {
-    SCOPED_TRACE(testing::Message() << "operation " << operation << ", groups of " << lanes.group_size
-                                    << (lanes.some_only ? ", some lanes" : ", all lanes"));
-    constexpr std::uint32_t kGroups = 4;
-    const std::uint32_t count = lanes.group_size * kGroups;
-    const auto words = Random(operation + 1).words(count);
-    const VulkanBuffer in = buffer_of(words);
-    const VulkanBuffer places = zeros<std::array<std::uint32_t, 4>>(count);
-    const VulkanBuffer result = zeros<std::uint32_t>(count);
-    run(name, {kGroups},
-        {VulkanArgument::storage(in), VulkanArgument::storage(places), VulkanArgument::storage(result)}, {},
-        {operation, lanes.some_only ? 1U : 0U, lanes.group_size});
+void try_operation(const Program& program, std::uint32_t operation, bool some_only, Expected* expected_of) {
+    SCOPED_TRACE(testing::Message() << "operation " << operation << ", groups of " << program.group_size
+                                    << (some_only ? ", some lanes" : ", all lanes"));
+    const auto words = Random(operation + 1).words(program.count);
+    std::ranges::copy(words, program.in.as<std::uint32_t>().begin());
+    const std::array<std::uint32_t, 2> push{operation, some_only ? 1U : 0U};
+    VulkanCommands commands(device());
+    commands.bind(program.kernel).push(program.kernel, push).dispatch(Program::kGroups).barrier();
+    device().run(commands);
 
     const std::uint32_t size = device().subgroups().subgroupSize;
-    const auto takes_part = [&](std::uint32_t i) { return !lanes.some_only || (words[i] & 0x700) != 0; };
+    const auto takes_part = [&](std::uint32_t i) { return !some_only || (words[i] & 0x700) != 0; };
     std::map<std::pair<std::uint32_t, std::uint32_t>, Subgroup> subgroups;
-    for (std::uint32_t i = 0; i < count; ++i) {
-        const auto& [subgroup, lane, lanes_of, subgroups_of] = places.as<std::array<std::uint32_t, 4>>()[i];
+    for (std::uint32_t i = 0; i < program.count; ++i) {
+        const auto& [subgroup, lane, lanes_of, subgroups_of] =
+            program.places.as<std::array<std::uint32_t, 4>>()[i];
+        const std::uint32_t subgroups_expected = (program.group_size + size - 1) / size;
         ASSERT_EQ(lanes_of, size);
         // The lavapipe of Mesa 22.3 does not count one that is not full.
         if (!on_cpu()) {
-            ASSERT_EQ(subgroups_of, (lanes.group_size + size - 1) / size);
+            ASSERT_EQ(subgroups_of, subgroups_expected);
         }
         ASSERT_LT(lane, size);
-        ASSERT_LT(subgroup, (lanes.group_size + size - 1) / size);
+        ASSERT_LT(subgroup, subgroups_expected);
         if (!takes_part(i)) continue;
-        const std::uint32_t group = i / lanes.group_size;
+        const std::uint32_t group = i / program.group_size;
         Subgroup& its = subgroups.try_emplace({group, subgroup}, Subgroup{size, group, {}}).first->second;
         ASSERT_TRUE(its.words.emplace(lane, words[i]).second) << "two are lane " << lane;
     }
     unsigned told = 0;
-    for (std::uint32_t i = 0; i < count && told < 4; ++i) {
-        const auto& place = places.as<std::array<std::uint32_t, 4>>()[i];
-        const std::uint32_t got = result.as<std::uint32_t>()[i];
+    for (std::uint32_t i = 0; i < program.count && told < 4; ++i) {
+        const auto& place = program.places.as<std::array<std::uint32_t, 4>>()[i];
+        const std::uint32_t got = program.result.as<std::uint32_t>()[i];
         const auto right =
-            takes_part(i) ? expected_of(operation, subgroups.at({i / lanes.group_size, place[0]}), place[1])
+            takes_part(i) ? expected_of(operation, subgroups.at({i / program.group_size, place[0]}), place[1])
                           : std::optional(0x900dU);
         if (!right || got == *right) continue;
         ADD_FAILURE() << "invocation " << i << ", lane " << place[1] << ": got " << std::hex << got
@@ -184,9 +202,13 @@ void try_operation(const char* name, std::uint32_t operation, const Lanes& lanes
 }
 
 void try_operations(const char* name, std::uint32_t first, std::uint32_t last, Expected* expected_of) {
-    for (std::uint32_t operation = first; operation <= last; ++operation)
-        for (const Lanes& lanes : {Lanes{64, false}, Lanes{64, true}, Lanes{27, false}})
-            try_operation(name, operation, lanes, expected_of);
+    const Program whole(name, 64);
+    const Program broken(name, 27);
+    for (std::uint32_t operation = first; operation <= last; ++operation) {
+        try_operation(whole, operation, false, expected_of);
+        try_operation(whole, operation, true, expected_of);
+        try_operation(broken, operation, false, expected_of);
+    }
 }
 
 bool offers(VkSubgroupFeatureFlags operations) {
@@ -195,29 +217,29 @@ bool offers(VkSubgroupFeatureFlags operations) {
 
 TEST(Subgroups, VotesAndBallotsCountActiveLanes) {
     BELFRY_NEEDS(offers(VK_SUBGROUP_FEATURE_VOTE_BIT | VK_SUBGROUP_FEATURE_BALLOT_BIT));
-    try_operations("subgroup", 0, 12, expected);
+    try_operations("subgroup_votes", 0, 12, expected);
 }
 
 TEST(Subgroups, ShufflesReadOtherLanes) {
     BELFRY_NEEDS(offers(VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_RELATIVE_BIT));
-    try_operations("subgroup", 13, 16, expected);
+    try_operations("subgroup_shuffles", 13, 16, expected);
 }
 
 TEST(Subgroups, ReductionsAndScansTakeActiveLanes) {
     BELFRY_NEEDS(offers(VK_SUBGROUP_FEATURE_ARITHMETIC_BIT));
-    try_operations("subgroup", 17, 33, expected);
+    try_operations("subgroup_reductions", 17, 33, expected);
 }
 
 TEST(Subgroups, QuadsSwap) {
     BELFRY_NEEDS(offers(VK_SUBGROUP_FEATURE_QUAD_BIT));
-    try_operations("subgroup", 34, 37, expected);
+    try_operations("subgroup_quads", 34, 37, expected);
 }
 
-TEST(Subgroups, MasksAreOfTheLane) { try_operations("subgroup", 38, 42, expected); }
+TEST(Subgroups, MasksAreOfTheLane) { try_operations("subgroup_masks", 38, 42, expected); }
 
 TEST(Subgroups, ClustersReduceByThemselves) {
     BELFRY_NEEDS(offers(VK_SUBGROUP_FEATURE_CLUSTERED_BIT));
-    try_operations("subgroup_clustered", 0, 3, expected_clustered);
+    try_operations("subgroup_clusters", 0, 3, expected_clustered);
 }
 
 }  // namespace
