@@ -189,6 +189,40 @@ TEST(TextureSample, AColourThatIsTheSameEverywhereStaysExact) {
     }
 }
 
+TEST(TextureSample, BytesAreFilteredInBytesHalvesUp) {
+    Random random(5);
+    TestImage image({.format = 187U << 12 | 4, .ordering = Ordering::u_interleaved, .width = 9, .height = 6});
+    std::array<std::array<std::uint32_t, 9>, 6> texels{};
+    for (unsigned y = 0; y < 6; ++y)
+        for (unsigned x = 0; x < 9; ++x) {
+            texels[y][x] = random();
+            image.put(texels[y][x], x, y);
+        }
+    View view(image.texture(), image.memory());
+    const Sampler sampler = SamplerWords{.magnify_linear = true, .normalized = false}.sampler();
+    const auto mixed = [](int first, int second, int weight) {
+        return first + static_cast<int>(std::floor(weight * (second - first) / 256.0 + 0.5));
+    };
+    for (unsigned round = 0; round < 5000; ++round) {
+        const unsigned i = random() % 8;
+        const unsigned j = random() % 5;
+        const int a = static_cast<int>(random() % 256);
+        const int b = static_cast<int>(random() % 256);
+        const Place place{.at = {static_cast<float>(i) + 0.5F + static_cast<float>(a) / 256,
+                                 static_cast<float>(j) + 0.5F + static_cast<float>(b) / 256, 0}};
+        const Texel texel = sample(view, sampler, place, {});
+        constexpr std::array<unsigned, 4> kShift{16, 8, 0, 24};  // B G R A
+        for (unsigned c = 0; c < 4; ++c) {
+            const auto at = [&](unsigned x, unsigned y) {
+                return static_cast<int>(texels[y][x] >> kShift[c] & 255);
+            };
+            const int expected =
+                mixed(mixed(at(i, j), at(i + 1, j), a), mixed(at(i, j + 1), at(i + 1, j + 1), a), b);
+            ASSERT_EQ(as_float(texel[c]), static_cast<float>(expected) / 255.0F);
+        }
+    }
+}
+
 TEST(TextureSample, LevelsAreChosenByRoundingOrMixed) {
     Texels texels({.format = kR32F, .width = 16, .height = 16, .levels = 5});
     View view(texels.image.texture(), texels.image.memory());

@@ -288,6 +288,8 @@ std::optional<PixelFormat> PixelFormat::from_word(std::uint32_t word) {
             }
             format.source_[i] = static_cast<std::uint8_t>(source);
         }
+        format.plain_bytes_ =
+            layout.encoding == unorm && layout.field[0].bits == 8 && layout.bytes == layout.channels;
         format.in_order_ = !format.srgb_ && format.stores_in_order();
         return format;
     }

@@ -75,6 +75,14 @@ class PixelFormat {
         }
         return decode_reordered(from);
     }
+    /// Whether all of it is 8-bit UNORM and stays what it is: decode() is then decode_bytes() / 255.
+    [[nodiscard]] bool is_plain_bytes() const { return plain_bytes_ && !srgb_; }
+    /// R, G, B and A of a format that is_plain_bytes().
+    [[nodiscard]] std::array<std::uint8_t, 4> decode_bytes(const std::byte* from) const {
+        std::array<std::uint8_t, 6> channels{0, 0, 0, 0, 0, 255};
+        for (unsigned i = 0; i < layout_->channels; ++i) channels[i] = static_cast<std::uint8_t>(from[i]);
+        return {channels[source_[0]], channels[source_[1]], channels[source_[2]], channels[source_[3]]};
+    }
     void encode(const Texel& texel, std::byte* to) const;
     /// A texel of these words, where this format stores no such component: 0, 0, 0, 1.
     [[nodiscard]] Texel only_stored(const Texel& texel) const;
@@ -101,6 +109,7 @@ class PixelFormat {
     std::uint32_t one_ = 0;
     Kind kind_{};
     bool srgb_ = false;
+    bool plain_bytes_ = false;
     bool in_order_ = false;  // channels are components, and there is nothing else to do
 };
 

@@ -12,6 +12,9 @@ namespace {
 /// R, G, B, A at once.
 using Colour = float __attribute__((vector_size(16)));
 
+/// The same of 8-bit UNORM.
+using Bytes = std::int32_t __attribute__((vector_size(16)));
+
 constexpr int kBorder = -1;
 
 /// A coordinate that a texture could have: what is far outside stays outside.
@@ -60,6 +63,13 @@ Pair between(float u) {
     return {.first = first, .second = first + 1, .weight = centred - static_cast<float>(first)};
 }
 
+/// The same with weights of 8 bits, in 1/256.
+Pair between_256ths(float u) {
+    constexpr float kFar = 0x1p22F;
+    const int fixed = static_cast<int>(std::clamp(bounded(u), -kFar, kFar) * 256) - 128;
+    return {.first = fixed >> 8, .second = (fixed >> 8) + 1, .weight = static_cast<float>(fixed & 0xff)};
+}
+
 bool passes(std::uint8_t compare, float texel, float reference) {
     if (compare == 7) return true;
     const unsigned relation = texel < reference ? 1 : texel == reference ? 2 : texel > reference ? 4 : 0;
@@ -75,6 +85,8 @@ class Lookup {
         reference_ = clamped ? std::fmin(std::fmax(reference, 0.0F), 1.0F) : reference;
         // A cube's own way over its edges, unless the sampler wants faces by themselves.
         if (view.texture().dimension == Dimension::cube && sampler.seamless_cube) cube_face_ = layer_ % 6;
+        filters_bytes_ = shadow == Shadow::no && !seamless() && sampler.reduction == Reduction::average &&
+                         view.texture().format.is_plain_bytes() && !reaches_border();
     }
 
     Texel nearest(unsigned level, const std::array<float, 3>& at) {
@@ -96,11 +108,13 @@ class Lookup {
         std::array<Pair, 3> pair{};
         for (unsigned axis = 0; axis < dimensions(); ++axis) {
             const int size = size_of(*plane, level, axis);
-            pair[axis] = between(scaled(at[axis], size));
+            const float u = scaled(at[axis], size);
+            pair[axis] = filters_bytes_ ? between_256ths(u) : between(u);
             // A texel of no weight takes no part, whatever it is.
             if (pair[axis].weight == 0) pair[axis].second = pair[axis].first;
             if (!seamless()) wrap_pair(pair[axis], axis, size);
         }
+        if (filters_bytes_) return linear_bytes(*plane, pair);
         if (seamless()) return bilinear_cube(level, pair);
         const Colour front = bilinear(*plane, pair, pair[2].first);
         if (pair[2].first == pair[2].second) return front;
@@ -181,6 +195,39 @@ class Lookup {
         return combined(first, row(plane, pair[0], pair[1].second, z), pair[1].weight);
     }
 
+    // 8-bit UNORM is filtered in 8 bits, as the CPU's driver of Mesa does: each step is rounded to the
+    // nearest, halves up. Programs that only move texels about, by a filter that lies between them, get the
+    // same of both.
+    [[nodiscard]] bool reaches_border() const {
+        for (unsigned axis = 0; axis < dimensions(); ++axis)
+            if (sampler_.wrap[axis] == Wrap::border || sampler_.wrap[axis] == Wrap::mirrored_border)
+                return true;
+        return false;
+    }
+    static Bytes mixed(Bytes first, Bytes second, float weight_256) {
+        return first + ((static_cast<std::int32_t>(weight_256) * (second - first) + 128) >> 8);
+    }
+    Bytes bytes_at(const Plane& plane, int x, int y, int z) {
+        const auto rgba = view_.texel_bytes(plane, static_cast<unsigned>(x), static_cast<unsigned>(y),
+                                            static_cast<unsigned>(z));
+        return Bytes{rgba[0], rgba[1], rgba[2], rgba[3]};
+    }
+    Bytes row_bytes(const Plane& plane, const Pair& x, int y, int z) {
+        const Bytes first = bytes_at(plane, x.first, y, z);
+        return x.first == x.second ? first : mixed(first, bytes_at(plane, x.second, y, z), x.weight);
+    }
+    Bytes slice_bytes(const Plane& plane, const std::array<Pair, 3>& pair, int z) {
+        const Bytes first = row_bytes(plane, pair[0], pair[1].first, z);
+        if (pair[1].first == pair[1].second) return first;
+        return mixed(first, row_bytes(plane, pair[0], pair[1].second, z), pair[1].weight);
+    }
+    Colour linear_bytes(const Plane& plane, const std::array<Pair, 3>& pair) {
+        Bytes bytes = slice_bytes(plane, pair, pair[2].first);
+        if (pair[2].first != pair[2].second)
+            bytes = mixed(bytes, slice_bytes(plane, pair, pair[2].second), pair[2].weight);
+        return __builtin_convertvector(bytes, Colour) / 255.0F;
+    }
+
     Colour bilinear_cube(unsigned level, const std::array<Pair, 3>& pair) {
         const auto texels = cube_texels(level, pair);
         const auto colour = [&texels](unsigned i) { return std::bit_cast<Colour>(texels[i]); };
@@ -226,6 +273,7 @@ class Lookup {
     unsigned layer_;
     unsigned cube_face_ = 6;  // 6: each face by itself
     std::array<int, 3> offset_;
+    bool filters_bytes_ = false;
     Shadow shadow_;
     float reference_;
 };

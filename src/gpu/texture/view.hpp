@@ -46,14 +46,15 @@ class View {
 
     /// A texel that lies within its plane, before the swizzle.
     Texel texel(const Plane& plane, unsigned x, unsigned y, unsigned slice) {
-        std::array<std::byte, kReadBytesMax> scratch;
-        const Clump& clump = plane.clump;
-        const std::byte* element = read(element_address(plane, x, y, slice), clump.bytes, scratch.data());
-        if (element == nullptr) return {};
-        if (clump.expand == nullptr) return texture_.format.decode(element + clump.offset);
-        std::array<std::byte, PixelFormat::kBytesMax> expanded;
-        clump.expand(element, x % 4, y % 4, expanded.data());
-        return texture_.format.decode(expanded.data());
+        Room room;
+        const std::byte* const from = find(plane, x, y, slice, room);
+        return from == nullptr ? Texel{} : texture_.format.decode(from);
+    }
+    /// The same of a format that is_plain_bytes(), as bytes.
+    std::array<std::uint8_t, 4> texel_bytes(const Plane& plane, unsigned x, unsigned y, unsigned slice) {
+        Room room;
+        const std::byte* const from = find(plane, x, y, slice, room);
+        return from == nullptr ? std::array<std::uint8_t, 4>{} : texture_.format.decode_bytes(from);
     }
 
     /// Any texel: nothing if it lies outside.
@@ -83,6 +84,22 @@ class View {
     static constexpr std::size_t kPlanes = 8;
     static constexpr std::size_t kWindows = 4;
     static constexpr std::uint32_t kNoPlane = ~0U;
+
+    struct Room {
+        std::array<std::byte, kReadBytesMax> element;
+        std::array<std::byte, PixelFormat::kBytesMax> texel;
+    };
+    /// A texel as the pixel format has it, in memory or in `room`; null if it can't be read.
+    const std::byte* find(const Plane& plane, unsigned x, unsigned y, unsigned slice, Room& room) {
+        const Clump& clump = plane.clump;
+        const std::byte* const element =
+            read(element_address(plane, x, y, slice), clump.bytes, room.element.data());
+        if (element == nullptr) return nullptr;
+        if (clump.expand == nullptr) [[likely]]
+            return element + clump.offset;
+        clump.expand(element, x % 4, y % 4, room.texel.data());
+        return room.texel.data();
+    }
 
     /// As Memory::read, without asking again for pages that were just read.
     const std::byte* read(std::uint64_t address, std::size_t bytes, std::byte* scratch) {
