@@ -19,10 +19,10 @@ bool is_refused(valhall::Op op) {
     return std::ranges::find(kRefused, op) != kRefused.end();
 }
 
-/// Registers of random bits; small numbers and floats among them.
+/// Registers of which those that random_word() uses have random bits; small numbers and floats among them.
 Registers random_registers(Random& random) {
     Registers registers{};
-    for (unsigned r = 0; r < kRegisters; ++r)
+    for (unsigned r = 0; r < 16; ++r)
         for (unsigned lane = 0; lane < kLanes; ++lane) {
             const std::uint32_t choice = random();
             registers[r][lane] = choice % 3 == 0   ? random()
@@ -66,7 +66,7 @@ TEST(ShaderAlu, ImplementationsAgree) {
     Random random(1);
     for (const Row& row : kRows) {
         if (!row.is_alu() || is_refused(row.op)) continue;
-        for (unsigned round = 0; round < 200; ++round) {
+        for (unsigned round = 0; round < 150; ++round) {
             const FloatMode mode = round % 4 == 0 ? FloatMode(random()) : kPlain;
             const Instruction instruction(random_word(row, random), mode);
             if (!instruction.runs()) continue;  // reserved combinations
