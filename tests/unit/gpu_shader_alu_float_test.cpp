@@ -67,15 +67,33 @@ TEST(ShaderAluFloat, HalvesAddAndMultiplyRoundingOnce) {
 }
 
 TEST(ShaderAluFloat, ProductsKeepTheSignOfZero) {
-    // A product is written as FMA with -0.
+    // A product is written as FMA with -0, which may come from the table of constants.
+    std::vector<Values> values = kFloatValues;
+    for (Values& value : values) value[2] = 0;
+    for (const std::string_view zero : {"r2.neg", "0x0.neg"})
+        for (const std::string_view neg : {"", ".neg"})
+            for (unsigned clamp = 0; clamp < 4; clamp += 3) {
+                const auto value = [&](const Values& in) {
+                    return clamped_as(clamp,
+                                      as_float(in[0]) * (neg.empty() ? as_float(in[1]) : -as_float(in[1])));
+                };
+                expect_values(
+                    fmt::format("FMA.f32{} r8, r0, r1{}, {}", kClampNames[clamp], neg, zero),
+                    [&](const Values& in) { return as_word(value(in)); }, values);
+            }
     expect_values(
-        "FMA.f32 r8, r0, r1, r2.neg",
-        [](const Values& in) { return as_word(as_float(in[0]) * as_float(in[1])); },
-        [] {
-            std::vector<Values> values = kFloatValues;
-            for (Values& value : values) value[2] = 0;
-            return values;
-        }());
+        "FMA.f32.rtn r8, r0, r1, 0x0.neg",
+        [&](const Values& in) {
+            return as_word(
+                rounded(FE_DOWNWARD, [&] { return std::fma(as_float(in[0]), as_float(in[1]), -0.0F); }));
+        },
+        values);
+    expect_values("FMA.v2f16 r8, r0, r1.neg, 0x0.neg",
+                  both_halves([](auto a, auto b, auto) { return half_fma(a, b ^ 0x8000, 0x8000, 0); }),
+                  kHalfValues);
+    expect_values(
+        "FMA.f32 r8, r0.h1, r1, 0x0.neg",
+        [](const Values& in) { return as_word(half_value(in[0] >> 16) * as_float(in[1])); }, kHalfValues);
 }
 
 TEST(ShaderAluFloat, AbsThenNegOfEachSource) {

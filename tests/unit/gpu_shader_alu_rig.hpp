@@ -41,8 +41,11 @@ class Instruction {
             Op op{};
             op.alu = implementation.handler(row_->op, word, mode);
             if (op.alu == nullptr) return;
-            for (std::size_t i = 0; i < row_->sources().size(); ++i)
-                op.source[i] = valhall::operand(row_->sources()[i], word).index;
+            for (std::size_t i = 0; i < row_->sources().size(); ++i) {
+                const valhall::Operand from = valhall::operand(row_->sources()[i], word);
+                const bool is_constant = from.kind == valhall::SourceKind::constant;
+                op.source[i] = is_constant ? static_cast<OperandIndex>(kSharedBank | from.index) : from.index;
+            }
             op.word = word;
             op.destination = static_cast<std::uint8_t>(valhall::destination(word));
             op.write_mask = static_cast<std::uint8_t>(valhall::write_mask(word));
@@ -50,7 +53,7 @@ class Instruction {
             ops_.push_back(op);
         }
     }
-    /// All sources must be registers.
+    /// All sources must be registers or in the table of constants.
     explicit Instruction(std::string_view text, FloatMode mode = kPlain)
         : Instruction(assembled(text), mode) {}
 
@@ -62,9 +65,11 @@ class Instruction {
     void run(Registers& registers, LaneMask active = kAllLanes) const {
         ASSERT_TRUE(runs());
         const Registers before = registers;
+        std::array<Lanes, valhall::kConstantTable.size()> constants;
+        for (std::size_t i = 0; i < constants.size(); ++i) constants[i].word.fill(valhall::kConstantTable[i]);
         for (std::size_t i = 0; i < ops_.size(); ++i) {
             Registers after = before;
-            const Operands operands{{after.data(), nullptr}};
+            const Operands operands{{after.data(), constants.data()}};
             ops_[i].alu(ops_[i], operands, active);
             if (i == 0) {
                 registers = after;

@@ -31,12 +31,22 @@ inline bool is_nan(float value) { return value != value; }
 /// There is one NaN: CPUs do not agree on what becomes of payloads.
 inline u32 canonical(float value) { return is_nan(value) ? kNan32 : bits(value); }
 
-/// What all lanes have in common is chosen by a mask, all ones or none: a loop then has no branches to be cut
-/// into two for.
-inline constexpr u32 mask_of(bool condition) { return condition ? ~0U : 0; }
+// Choices are made by masks, all ones or none, and conditions joined by & and |: what would be a branch keeps
+// a loop from becoming vector code, or cuts it in two.
+inline constexpr u32 mask_of(bool condition) { return 0 - static_cast<u32>(condition); }
 inline u32 choose(u32 mask, u32 if_ones, u32 if_none) { return (if_ones & mask) | (if_none & ~mask); }
 inline float choose(u32 mask, float if_ones, float if_none) {
     return f32(choose(mask, bits(if_ones), bits(if_none)));
+}
+inline u32 where(bool condition, u32 if_true, u32 if_false) {
+    return choose(mask_of(condition), if_true, if_false);
+}
+inline float where(bool condition, float if_true, float if_false) {
+    return choose(mask_of(condition), if_true, if_false);
+}
+inline double where(bool condition, double if_true, double if_false) {
+    const u64 mask = u64{0} - static_cast<u64>(condition);
+    return f64((bits(if_true) & mask) | (bits(if_false) & ~mask));
 }
 
 /// A register as one element of 32 bits, two of 16 or four of 8.
@@ -106,8 +116,8 @@ inline float widen_half(u32 half) {
     const u32 magnitude = (half & 0x7fff) << 13;
     const float subnormal = static_cast<float>(static_cast<i32>(half & 0x3ff)) * 0x1p-24F;
     // 112 is the distance of the two exponents' biases.
-    const u32 normal = magnitude + (112U << 23) + (magnitude >= kInfinity16 << 13 ? 112U << 23 : 0);
-    return f32(((half & 0x8000) << 16) | ((half & kInfinity16) == 0 ? bits(subnormal) : normal));
+    const u32 normal = magnitude + (112U << 23) + (mask_of(magnitude >= kInfinity16 << 13) & 112U << 23);
+    return f32((half & 0x8000) << 16 | where((half & kInfinity16) == 0, bits(subnormal), normal));
 }
 
 inline u32 narrow_half(float value, const Rounding& rounding) {
@@ -118,20 +128,20 @@ inline u32 narrow_half(float value, const Rounding& rounding) {
     const u32 bias = choose(rounding.nearest, 0xfff + (magnitude >> 13 & 1), away & 0x1fff);
     const u32 rounded = (magnitude + bias - (112U << 23)) >> 13;
     const u32 most = choose(rounding.nearest | away, kInfinity16, kMost16);
-    const u32 normal = rounded > most ? most : rounded;
+    const u32 normal = where(rounded > most, most, rounded);
 
     // Below 2^-14 a half is a multiple of 2^-24.
-    const bool small = magnitude < 113U << 23;
-    const float steps = small ? f32(magnitude) * 0x1p24F : 0.0F;
-    const u32 whole = static_cast<u32>(static_cast<i32>(steps));
-    const float rest = steps - static_cast<float>(static_cast<i32>(whole));
-    const u32 nearest_up = rest > 0.5F ? 1 : rest == 0.5F ? whole & 1 : 0;
-    const u32 away_up = rest > 0 ? away & 1 : 0;
-    const u32 subnormal = whole + choose(rounding.nearest, nearest_up, away_up);
+    const u32 small = mask_of(magnitude < 113U << 23);
+    const float steps = f32(magnitude & small) * 0x1p24F;
+    const i32 whole = static_cast<i32>(steps);
+    const float rest = steps - static_cast<float>(whole);
+    const u32 nearest_up = mask_of(rest > 0.5F) | (mask_of(rest == 0.5F) & static_cast<u32>(whole));
+    const u32 away_up = mask_of(rest > 0) & away;
+    const u32 subnormal = static_cast<u32>(whole) + (choose(rounding.nearest, nearest_up, away_up) & 1);
 
-    const u32 finite = small ? subnormal : normal;
-    const u32 number = magnitude == kInfinity32 ? kInfinity16 : finite;
-    return magnitude > kInfinity32 ? kNan16 : (word >> 16 & 0x8000) | number;
+    const u32 finite = choose(small, subnormal, normal);
+    const u32 number = where(magnitude == kInfinity32, kInfinity16, finite);
+    return where(magnitude > kInfinity32, kNan16, (word >> 16 & 0x8000) | number);
 }
 
 /// f(halves of `words`, as floats), rounded to halves.
@@ -147,8 +157,8 @@ inline float narrow(double value, const Rounding& rounding) {
     const double off =
         __builtin_fabs(static_cast<double>(nearest)) - __builtin_fabs(value);  // inf - inf: NaN
     const u32 away = rounding.away(word);
-    const u32 outwards = off < 0 ? away & ~rounding.nearest & 1 : 0;
-    const u32 inwards = off > 0 ? ~away & ~rounding.nearest & 1 : 0;
+    const u32 outwards = mask_of(off < 0) & away & ~rounding.nearest & 1;
+    const u32 inwards = mask_of(off > 0) & ~away & ~rounding.nearest & 1;
     return f32(word + outwards - inwards);
 }
 
@@ -161,10 +171,12 @@ inline Float add_to_odd(Float a, Float b) {
     const Float b_part = sum - a;
     const Float error = (a - (sum - b_part)) + (b - b_part);  // exact; NaN if the sum is not finite
     const Word word = __builtin_bit_cast(Word, sum);
-    const Word towards = (error > 0) == (sum > 0) ? Word{1} : ~Word{0};
-    const bool even = (word & 1) == 0;
-    const Word step = even && __builtin_fabs(error) > 0 ? towards : 0;
-    return __builtin_bit_cast(Float, word + step);
+    const Word inexact = Word{0} - static_cast<Word>((error > 0) | (error < 0));
+    const Word even = (word & 1) - 1;
+    // The error's sign tells whether the magnitude of the sum is too small or too great.
+    const Word opposite = __builtin_bit_cast(Word, error) ^ word;
+    const Word towards = 1 - (opposite >> (8 * sizeof(Float) - 1)) * 2;
+    return __builtin_bit_cast(Float, word + (towards & even & inexact));
 }
 
 /// a * b + c, rounded to odd. Products of floats are exact in double.
@@ -177,9 +189,11 @@ inline float multiply_add_halves_to_odd(float a, float b, float c) { return add_
 /// `sum`, if the exact sum of `a` and `b` is a zero that downwards rounding makes negative.
 template <class Float>
 inline Float with_zero_sign(Float sum, Float a, Float b, const Rounding& rounding) {
-    const bool negative = __builtin_copysign(Float{1}, a) < 0 || __builtin_copysign(Float{1}, b) < 0;
-    const Float zero = rounding.away_negative != 0 ? -Float{0} : sum;
-    return sum == 0 && negative ? zero : sum;
+    using Word = std::conditional_t<sizeof(Float) == 8, u64, u32>;
+    const Word sign = Word{rounding.away_negative & 1} << (8 * sizeof(Float) - 1);
+    const Word zero = Word{0} - static_cast<Word>(sum == 0);
+    const Word signs = __builtin_bit_cast(Word, a) | __builtin_bit_cast(Word, b);
+    return __builtin_bit_cast(Float, __builtin_bit_cast(Word, sum) | (signs & sign & zero));
 }
 
 inline float multiply_add(float a, float b, float c) {
@@ -211,26 +225,27 @@ inline float round_to_whole(float value, const Rounding& rounding) {
     const float magnitude = __builtin_fabsf(value);
     const float nearest = (magnitude + 0x1p23F) - 0x1p23F;
     const u32 away = rounding.away(bits(value));
-    const float up = nearest < magnitude ? nearest + 1 : nearest;
-    const float down = nearest > magnitude ? nearest - 1 : nearest;
+    const float up = where(nearest < magnitude, nearest + 1, nearest);
+    const float down = where(nearest > magnitude, nearest - 1, nearest);
     const float rounded = choose(rounding.nearest, nearest, choose(away, up, down));
-    return __builtin_copysignf(magnitude < 0x1p23F ? rounded : magnitude, value);
+    return __builtin_copysignf(where(magnitude < 0x1p23F, rounded, magnitude), value);
 }
 
 /// A whole number as integer; saturates, NaN is 0.
-inline i32 to_signed(float whole) {
-    const float not_less = whole > -0x1p31F ? whole : -0x1p31F;
-    const i32 number = static_cast<i32>(not_less < 0x1p31F ? not_less : 0.0F);
-    const i32 saturated = whole >= 0x1p31F ? 0x7fffffff : number;
-    return is_nan(whole) ? 0 : saturated;
+inline u32 to_signed(float whole) {
+    const float not_less = where(whole > -0x1p31F, whole, -0x1p31F);  // NaN too
+    const float inside = where(not_less < 0x1p31F, not_less, 0.0F);
+    const u32 number = static_cast<u32>(static_cast<i32>(inside));
+    const u32 saturated = where(whole >= 0x1p31F, 0x7fffffff, number);
+    return saturated & ~mask_of(is_nan(whole));
 }
 inline u32 to_unsigned(float whole) {
-    const float positive = whole > 0 ? whole : 0;  // NaN too
-    const bool high = positive >= 0x1p31F;
-    const float low = high ? positive - 0x1p31F : positive;
-    const u32 number =
-        static_cast<u32>(static_cast<i32>(low < 0x1p31F ? low : 0.0F)) + (high ? 0x80000000U : 0);
-    return positive >= 0x1p32F ? 0xffffffff : number;
+    const float positive = where(whole > 0, whole, 0.0F);  // NaN too
+    const u32 high = mask_of(positive >= 0x1p31F);
+    const float low = choose(high, positive - 0x1p31F, positive);
+    const float inside = where(low < 0x1p31F, low, 0.0F);
+    const u32 number = static_cast<u32>(static_cast<i32>(inside)) + (high & 0x80000000);
+    return number | mask_of(positive >= 0x1p32F);
 }
 
 }  // namespace belfry::gpu::shader::BELFRY_SIMD

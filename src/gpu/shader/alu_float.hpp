@@ -17,6 +17,10 @@ struct Fadd32 : Signature<Type::f32, Type::f32, Type::f32> {
     static constexpr bool kFrequent = true;
     u32 operator()(u32 a, u32 b) const { return canonical(f32(a) + f32(b)); }
 };
+struct Fmul32 : Signature<Type::f32, Type::f32, Type::f32> {
+    static constexpr bool kFrequent = true;
+    u32 operator()(u32 a, u32 b) const { return canonical(f32(a) * f32(b)); }
+};
 struct Fma32 : Signature<Type::f32, Type::f32, Type::f32, Type::f32> {
     static constexpr bool kFrequent = true;
     u32 operator()(u32 a, u32 b, u32 c) const { return canonical(multiply_add(f32(a), f32(b), f32(c))); }
@@ -53,19 +57,21 @@ struct FaddImm32 : Signature<Type::f32, Type::f32> {
 // A float has more than twice the digits of a half and two more: a sum that is rounded to float, then to
 // half, is rounded as if once. A product and a sum are not.
 struct Fadd16 : Signature<Type::f16, Type::f16, Type::f16> {
-    static constexpr bool kFrequent = true;
     u32 operator()(u32 a, u32 b) const {
         return each_half(kNearest, [](float x, float y) { return x + y; }, a, b);
     }
 };
+struct Fmul16 : Signature<Type::f16, Type::f16, Type::f16> {
+    u32 operator()(u32 a, u32 b) const {
+        return each_half(kNearest, [](float x, float y) { return x * y; }, a, b);
+    }
+};
 struct Fma16 : Signature<Type::f16, Type::f16, Type::f16, Type::f16> {
-    static constexpr bool kFrequent = true;
     u32 operator()(u32 a, u32 b, u32 c) const {
         return each_half(kNearest, multiply_add_halves_to_odd, a, b, c);
     }
 };
 struct Fma16Directed : Fma16 {
-    static constexpr bool kFrequent = false;
     Rounding rounding;
 
     template <valhall::Op kName>
@@ -80,7 +86,6 @@ struct Fma16Directed : Fma16 {
     }
 };
 struct Fadd16Directed : Fadd16 {
-    static constexpr bool kFrequent = false;
     Fma16Directed product;
 
     template <valhall::Op kName>
@@ -103,13 +108,13 @@ struct Fminmax32 : Signature<Type::f32, Type::f32, Type::f32> {
     }
     u32 operator()(u32 a, u32 b) const {
         const bool first = kGreater ? order(a) > order(b) : order(a) < order(b);
-        const u32 chosen = first ? a : b;
-        const u32 number = is_nan(f32(a)) ? b : is_nan(f32(b)) ? a : chosen;
-        return canonical(f32(number));
+        const bool take_first = (first & !is_nan(f32(a))) | is_nan(f32(b));
+        return canonical(f32(where(take_first, a, b)));
     }
 };
 template <bool kGreater>
 struct Fminmax16 : Signature<Type::f16, Type::f16, Type::f16> {
+    static i32 order(u32 half) { return static_cast<i32>(half ^ (mask_of(half >= 0x8000) & ~0x8000U)); }
     u32 operator()(u32 a, u32 b) const {
         return U16::each(
             [](u32 x, u32 y) {
@@ -118,11 +123,9 @@ struct Fminmax16 : Signature<Type::f16, Type::f16, Type::f16> {
                 const i32 y_order =
                     (y & 0x8000) != 0 ? -1 - static_cast<i32>(y & 0x7fff) : static_cast<i32>(y);
                 const bool first = kGreater ? x_order > y_order : x_order < y_order;
-                const u32 chosen = first ? x : y;
                 const bool x_nan = (x & 0x7fff) > kInfinity16;
                 const bool y_nan = (y & 0x7fff) > kInfinity16;
-                const u32 number = x_nan ? y : y_nan ? x : chosen;
-                return x_nan && y_nan ? kNan16 : number;
+                return where(x_nan & y_nan, kNan16, where((first & !x_nan) | y_nan, x, y));
             },
             a, b);
     }
@@ -187,7 +190,7 @@ struct Fround16 : Signature<Type::f16, Type::f16>, Rounded {
 template <bool kSigned>
 inline u32 to_integer(float value, const Rounding& rounding) {
     const float whole = round_to_whole(value, rounding);
-    return kSigned ? static_cast<u32>(to_signed(whole)) : to_unsigned(whole);
+    return kSigned ? to_signed(whole) : to_unsigned(whole);
 }
 template <bool kSigned>
 struct F32ToInteger : Signature<Type::word, Type::f32>, Rounded {
@@ -206,7 +209,7 @@ struct HalvesToIntegers : Signature<Type::word, Type::f16>, Rounded {
         return U16::each(
             [this](u32 half) {
                 const float whole = round_to_whole(widen_half(half), rounding);
-                const i32 number = to_signed(whole);
+                const i32 number = static_cast<i32>(to_signed(whole));
                 return kSigned ? clamped(number, -0x8000, 0x7fff) : clamped(number, 0, 0xffff);
             },
             a);
@@ -281,8 +284,8 @@ struct FlushModes {
     /// `infinity` and `quiet` as the format has them; `flushed`: the number without subnormals.
     [[nodiscard]] u32 apply(u32 word, u32 magnitude, u32 flushed, u32 infinity, u32 quiet) const {
         const u32 finite =
-            magnitude == infinity ? word - (infinities & 1) : choose(subnormals, flushed, word);
-        return magnitude > infinity ? (word | (quiet & quiet_nan)) & ~drop_nan : finite;
+            choose(subnormals, flushed, word) - (mask_of(magnitude == infinity) & infinities & 1);
+        return where(magnitude > infinity, (word | (quiet & quiet_nan)) & ~drop_nan, finite);
     }
 };
 struct Flush32 : Signature<Type::f32, Type::f32>, FlushModes {

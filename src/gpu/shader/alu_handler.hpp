@@ -82,16 +82,18 @@ inline constexpr valhall::Op kHandlerName =
 template <class T, std::size_t>
 using AsIsFor = AsIs;
 
-/// T where the word has no modifiers and the mode is plain; Any, which does the same, otherwise.
+/// T where the word has no modifiers and the mode is plain; Any, which does the same, otherwise. T may leave
+/// sources out that the word makes constant.
 template <valhall::Op kName, class T, class Any, std::size_t... kIndices>
 inline AluHandler pick_of(u64 word, FloatMode mode, std::index_sequence<kIndices...> /*sources*/) {
     constexpr const valhall::Row& kOwn = kRow<kName>;
-    static_assert(kOwn.source_count_ == T::kSourceCount);
+    static_assert(T::kSourceCount <= kOwn.source_count_);
     constexpr bool kStores = T::kResult == Type::f32 || T::kResult == Type::f16;
     constexpr const valhall::Field* kClamp = kStores ? kField<kName, valhall::Mod::clamp> : nullptr;
     constexpr u64 kSigns = (sign_bits(kOwn.sources_[kIndices]) | ... | 0);
-    constexpr u64 kAll = (modifier_bits(kOwn.sources_[kIndices]) | ... | field_bits(kClamp));
-    constexpr u64 kDefault = (modifier_default(kOwn.sources_[kIndices]) | ... | 0);
+    constexpr u64 kSelectors = (selector_bits(kOwn.sources_[kIndices]) | ... | 0);
+    constexpr u64 kAll = kSigns | kSelectors | field_bits(kClamp);
+    constexpr u64 kDefault = (selector_default(kOwn.sources_[kIndices]) | ... | 0);
     constexpr valhall::Op kStoreName = kClamp == nullptr ? valhall::Op::nop : kName;
 
     if constexpr (T::kFloats) {
@@ -102,16 +104,20 @@ inline AluHandler pick_of(u64 word, FloatMode mode, std::index_sequence<kIndices
         }
     }
     if ((word & kAll) == kDefault) return run<kHandlerName<T, kName>, T, AsIs, AsIsFor<T, kIndices>...>;
-    if constexpr (T::kFrequent && kSigns != 0) {
-        if ((word & kAll & ~kSigns) == kDefault)
+    using Store = std::conditional_t<kClamp == nullptr, AsIs, Result<kStoreName, T::kResult, false>>;
+    if constexpr (T::kFrequent) {
+        if ((word & (kSelectors | field_bits(kClamp))) == kDefault)
             return run<kHandlerName<T, kName>, T, AsIs,
                        Signs<kOwn.sources_[kIndices], T::kSources[kIndices]>...>;
     }
-    if constexpr (kAll != 0) {
-        using Store = std::conditional_t<kClamp == nullptr, AsIs, Result<kStoreName, T::kResult, false>>;
+    if constexpr (kSigns != 0) {
+        if ((word & kSelectors) == kDefault)
+            return run<kHandlerName<Any, kName>, Any, Store,
+                       Signs<kOwn.sources_[kIndices], T::kSources[kIndices]>...>;
+    }
+    if constexpr (kSelectors != 0)
         return run<kHandlerName<Any, kName>, Any, Store,
                    Load<kOwn.sources_[kIndices], T::kSources[kIndices], false>...>;
-    }
     return nullptr;  // not reached
 }
 
@@ -123,29 +129,35 @@ inline AluHandler pick(u64 word, FloatMode mode) {
 
 // 64-bit registers: pairs of which the even one is low.
 
-/// A source of 64 bits, or the byte of a shift amount.
+struct Pair {
+    u32 low;
+    u32 high;
+
+    [[nodiscard]] u64 joined() const { return u64{high} << 32 | low; }
+    static Pair of(u64 value) { return {static_cast<u32>(value), static_cast<u32>(value >> 32)}; }
+};
+
+/// A source of 64 bits, or one extended to them; of a shift amount, its byte.
 template <valhall::Source kSource, bool kSigned>
 struct LoadPair {
-    bool whole;
-    u64 flip;
-    Part<kSigned> part;
+    Part<kSigned> part = Part<kSigned>::whole();
+    u32 whole = ~0U;  // mask: the high register counts
+    u32 flip;
 
-    explicit LoadPair(const Op& op)
-        : whole(true), flip(is_set(op.word, kSource.invert) ? ~u64{0} : 0), part(Part<kSigned>::whole()) {
+    explicit LoadPair(const Op& op) : flip(0 - bit(op.word, kSource.invert)) {
         const u32 value = static_cast<u32>(op.word >> kSource.selector_bit) & 15;
         if constexpr (kSource.selector == valhall::Selector::widen64) {
-            whole = value == 0;
             part = widened_part<kSigned>(value);
+            whole = mask_of(value == 0);
         } else if constexpr (kSource.selector == valhall::Selector::byte_lane) {
-            whole = false;
             part = Part<kSigned>::byte(value & 3);
+            whole = 0;
         }
     }
-    u64 operator()(u32 low, u32 high) const {
-        const u64 pair = u64{high} << 32 | low;
+    Pair operator()(u32 low, u32 high) const {
         const u32 selected = part(low);
-        const u64 extended = kSigned ? static_cast<u64>(i64{static_cast<i32>(selected)}) : selected;
-        return (whole ? pair : extended) ^ flip;
+        const u32 extension = kSigned ? static_cast<u32>(static_cast<i32>(selected) >> 31) : 0;
+        return {selected ^ flip, choose(whole, high, extension) ^ flip};
     }
 };
 
@@ -158,10 +170,10 @@ inline void run_pairs(const T& compute, const Op& op, const Operands& operands, 
     u32* const destination_high = operands.reg(op.destination | 1U).word.data();
     BELFRY_LANES_ARE_INDEPENDENT
     for (unsigned lane = 0; lane < kLanes; ++lane) {
-        const u64 result = compute(load(low[kIndices][lane], high[kIndices][lane])...);
-        const bool written = (active & kLaneBits.bit[lane]) != 0;
-        destination_low[lane] = written ? static_cast<u32>(result) : destination_low[lane];
-        destination_high[lane] = written ? static_cast<u32>(result >> 32) : destination_high[lane];
+        const Pair result = compute(load(low[kIndices][lane], high[kIndices][lane])...);
+        const u32 written = mask_of((active & kLaneBits.bit[lane]) != 0);
+        destination_low[lane] = choose(written, result.low, destination_low[lane]);
+        destination_high[lane] = choose(written, result.high, destination_high[lane]);
     }
 }
 

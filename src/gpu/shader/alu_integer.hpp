@@ -119,7 +119,9 @@ inline u32 popcount(u32 a) {
     const u32 pairs = a - (a >> 1 & 0x55555555);
     const u32 nibbles = (pairs & 0x33333333) + (pairs >> 2 & 0x33333333);
     const u32 bytes = (nibbles + (nibbles >> 4)) & 0x0f0f0f0f;
-    return bytes * 0x01010101 >> 24;
+    // Not by a product: a compiler would know it again and call for an instruction that vectors do not have.
+    const u32 halves = bytes + (bytes >> 8);
+    return (halves + (halves >> 16)) & 0x3f;
 }
 struct Popcount : Signature<Type::word, Type::word> {
     u32 operator()(u32 a) const { return popcount(a); }
@@ -151,13 +153,18 @@ struct Bitrev : Signature<Type::word, Type::word> {
 enum class Logic : u8 { conjunction, disjunction, exclusion };
 enum class Shift : u8 { left, right, right_signed };
 
+template <Logic kLogic>
+inline u32 logic(u32 a, u32 b) {
+    return kLogic == Logic::conjunction ? a & b : kLogic == Logic::disjunction ? a | b : a ^ b;
+}
+
 /// (a shifted by b) op c, perhaps inverted. One amount for all elements, modulo their width.
 template <class E, Shift kShift, Logic kLogic>
 struct ShiftLogic : Signature<Type::word, Type::word, Type::word, Type::word> {
     u32 flip;
 
     template <valhall::Op kName>
-    explicit ShiftLogic(Word<kName> word) : flip(modifier<valhall::Mod::not_result>(word) != 0 ? ~0U : 0) {}
+    explicit ShiftLogic(Word<kName> word) : flip(0 - modifier<valhall::Mod::not_result>(word)) {}
     u32 operator()(u32 a, u32 b, u32 c) const {
         const u32 amount = b & (E::kWidth - 1);
         using Kind = Element<E::kWidth, kShift == Shift::right_signed>;
@@ -169,10 +176,7 @@ struct ShiftLogic : Signature<Type::word, Type::word, Type::word, Type::word> {
                     return x >> amount;
             },
             a);
-        const u32 combined = kLogic == Logic::conjunction   ? shifted & c
-                             : kLogic == Logic::disjunction ? shifted | c
-                                                            : shifted ^ c;
-        return combined ^ flip;
+        return logic<kLogic>(shifted, c) ^ flip;
     }
 };
 
@@ -194,7 +198,7 @@ struct Mux : Signature<Type::word, Type::word, Type::word, Type::word> {
                 const u32 looked_at = kMode == valhall::Mux::neg       ? ~by & kTop
                                       : kMode == valhall::Mux::fp_zero ? by & (kTop - 1)
                                                                        : by;
-                return looked_at == 0 ? x : y;
+                return where(looked_at == 0, x, y);
             },
             a, b, c);
     }
@@ -220,14 +224,12 @@ template <valhall::Cmp kCmp, class T>
 inline bool compare(T a, T b) {
     using enum valhall::Cmp;
     switch (kCmp) {
-        case eq:    return a == b;
-        case gt:    return a > b;
-        case ge:    return a >= b;
-        case ne:    return a != b;
-        case lt:    return a < b;
-        case le:    return a <= b;
-        case gtlt:  return a < b || a > b;
-        case total: return a == a && b == b;
+        case eq: return a == b;
+        case gt: return a > b;
+        case ge: return a >= b;
+        case ne: return a != b;
+        case lt: return a < b;
+        default: return a <= b;
     }
     return false;
 }
@@ -248,8 +250,8 @@ struct AnyCmp {
     }
     template <class T>
     u32 operator()(T a, T b) const {
-        const u32 not_greater = a == b ? equal : a < b ? less : unordered;
-        return a > b ? greater : not_greater;
+        const u32 rest = where(a == b, equal, unordered);
+        return where(a > b, greater, where(a < b, less, rest));
     }
 };
 /// The same of one that is known when we are compiled.
@@ -258,7 +260,7 @@ struct FixedCmp {
     explicit FixedCmp(valhall::Cmp /*cmp*/) {}
     template <class T>
     u32 operator()(T a, T b) const {
-        return compare<kCmp>(a, b) ? ~0U : 0;
+        return mask_of(compare<kCmp>(a, b));
     }
 };
 template <valhall::Op kName>
@@ -321,8 +323,8 @@ struct IcmpMulti : Signature<Type::word, kTypeOf<E>, kTypeOf<E>, Type::word> {
     u32 operator()(u32 a, u32 b, u32 c) const {
         const auto x = static_cast<typename E::Value>(a);
         const auto y = static_cast<typename E::Value>(b);
-        const u32 equal = c != 0 ? if_equal_so_far : if_equal;
-        return (x == y ? equal : compare(x, y)) & one;
+        const u32 equal = where(c != 0, if_equal_so_far, if_equal);
+        return where(x == y, equal, compare(x, y)) & one;
     }
 };
 
@@ -337,59 +339,77 @@ struct Csel : Signature<Type::word, Type::word, Type::word, Type::word, Type::wo
     }
 };
 
-// 64 bits.
+// 64 bits. Sums are made of two sums of 32 bits, which suits vectors of 32-bit lanes; the rest is rare.
+
+inline Pair add(Pair a, Pair b) {
+    const u32 low = a.low + b.low;
+    return {low, a.high + b.high - mask_of(low < a.low)};
+}
+inline Pair subtract(Pair a, Pair b) { return {a.low - b.low, a.high - b.high + mask_of(a.low < b.low)}; }
+
+/// `kept` unless the sum or difference of numbers of signs as `a` overflows.
+inline u64 saturated_pair(bool overflows, u64 a, u64 kept) {
+    return overflows ? static_cast<u64>(static_cast<i64>(a) >> 63) ^ (~u64{0} >> 1) : kept;
+}
+template <bool kSigned>
+inline constexpr Type kTypeOfPair = kSigned ? Type::sint : Type::word;
 
 template <bool kSigned, bool kSaturates>
-struct Iadd64 : Signature<Type::word, kSigned ? Type::sint : Type::word, kSigned ? Type::sint : Type::word> {
-    u64 operator()(u64 a, u64 b) const {
-        const u64 sum = a + b;
+struct Iadd64 : Signature<Type::word, kTypeOfPair<kSigned>, kTypeOfPair<kSigned>> {
+    Pair operator()(Pair a, Pair b) const {
+        const Pair sum = add(a, b);
         if constexpr (!kSaturates) return sum;
-        if constexpr (!kSigned) return sum < a ? ~u64{0} : sum;
-        const bool overflows = static_cast<i64>((a ^ sum) & (b ^ sum)) < 0;
-        return overflows ? static_cast<u64>(static_cast<i64>(a) >> 63) ^ (~u64{0} >> 1) : sum;
+        const u64 x = a.joined();
+        const u64 y = b.joined();
+        const u64 z = sum.joined();
+        if constexpr (!kSigned) return Pair::of(z < x ? ~u64{0} : z);
+        return Pair::of(saturated_pair(static_cast<i64>((x ^ z) & (y ^ z)) < 0, x, z));
     }
 };
 template <bool kSigned, bool kSaturates>
-struct Isub64 : Signature<Type::word, kSigned ? Type::sint : Type::word, kSigned ? Type::sint : Type::word> {
-    u64 operator()(u64 a, u64 b) const {
-        const u64 difference = a - b;
+struct Isub64 : Signature<Type::word, kTypeOfPair<kSigned>, kTypeOfPair<kSigned>> {
+    Pair operator()(Pair a, Pair b) const {
+        const Pair difference = subtract(a, b);
         if constexpr (!kSaturates) return difference;
-        if constexpr (!kSigned) return a < b ? 0 : difference;
-        const bool overflows = static_cast<i64>((a ^ b) & (a ^ difference)) < 0;
-        return overflows ? static_cast<u64>(static_cast<i64>(a) >> 63) ^ (~u64{0} >> 1) : difference;
+        const u64 x = a.joined();
+        const u64 y = b.joined();
+        const u64 z = difference.joined();
+        if constexpr (!kSigned) return Pair::of(x < y ? 0 : z);
+        return Pair::of(saturated_pair(static_cast<i64>((x ^ y) & (x ^ z)) < 0, x, z));
     }
 };
 /// a + (b << shift).
 template <bool kSigned>
-struct Shaddx : Signature<Type::word, Type::word, kSigned ? Type::sint : Type::word> {
+struct Shaddx : Signature<Type::word, Type::word, kTypeOfPair<kSigned>> {
     u32 shift;
 
     template <valhall::Op kName>
     explicit Shaddx(Word<kName> word) : shift(modifier<valhall::Mod::shift>(word)) {}
-    u64 operator()(u64 a, u64 b) const { return a + (b << shift); }
+    Pair operator()(Pair a, Pair b) const {
+        const u32 carried = b.low >> 1 >> (31 - shift);
+        return add(a, {b.low << shift, b.high << shift | carried});
+    }
 };
 struct Imuld : Signature<Type::word, Type::word, Type::word> {
-    u64 operator()(u64 a, u64 b) const { return (a & 0xffffffff) * (b & 0xffffffff); }
+    Pair operator()(Pair a, Pair b) const { return Pair::of(u64{a.low} * b.low); }
 };
 struct Not64 : Signature<Type::word, Type::word> {
-    u64 operator()(u64 a) const { return ~a; }
+    Pair operator()(Pair a) const { return {~a.low, ~a.high}; }
 };
 template <Shift kShift, Logic kLogic>
 struct ShiftLogic64 : Signature<Type::word, Type::word, Type::word, Type::word> {
-    u64 flip;
+    u32 flip;
 
     template <valhall::Op kName>
-    explicit ShiftLogic64(Word<kName> word)
-        : flip(modifier<valhall::Mod::not_result>(word) != 0 ? ~u64{0} : 0) {}
-    u64 operator()(u64 a, u64 b, u64 c) const {
-        const u64 amount = b & 63;
-        const u64 shifted = kShift == Shift::left    ? a << amount
-                            : kShift == Shift::right ? a >> amount
-                                                     : static_cast<u64>(static_cast<i64>(a) >> amount);
-        const u64 combined = kLogic == Logic::conjunction   ? shifted & c
-                             : kLogic == Logic::disjunction ? shifted | c
-                                                            : shifted ^ c;
-        return combined ^ flip;
+    explicit ShiftLogic64(Word<kName> word) : flip(0 - modifier<valhall::Mod::not_result>(word)) {}
+    Pair operator()(Pair a, Pair b, Pair c) const {
+        const u32 amount = b.low & 63;
+        const u64 shifted = kShift == Shift::left ? a.joined() << amount
+                            : kShift == Shift::right
+                                ? a.joined() >> amount
+                                : static_cast<u64>(static_cast<i64>(a.joined()) >> amount);
+        const Pair t = Pair::of(shifted);
+        return {logic<kLogic>(t.low, c.low) ^ flip, logic<kLogic>(t.high, c.high) ^ flip};
     }
 };
 

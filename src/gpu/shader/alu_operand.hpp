@@ -36,32 +36,28 @@ inline u32 modifier(Word<kName> word) {
                static_cast<u32>((u64{1} << kField<kName, kMod>->width) - 1);
 }
 
-/// The value that reads the register as it is. Where a part is read, it is the lowest one: who reads it looks
-/// at no more than that.
-constexpr u64 selector_default(valhall::Selector selector) {
-    using enum valhall::Selector;
-    switch (selector) {
-        case swizzle16:
-        case widen16:   return 2;  // h01
-        case byte_pair: return 4;  // b01
-        case byte_lane: return 4;  // b00
-        default:        return 0;
-    }
-}
 constexpr u64 bit_or_none(unsigned bit) { return bit == 0 ? 0 : u64{1} << bit; }
 constexpr u64 sign_bits(const valhall::Source& source) {
     return bit_or_none(source.neg) | bit_or_none(source.abs);
 }
+/// Bits that say what is read, but for signs.
 constexpr u64 selector_bits(const valhall::Source& source) {
-    return ((u64{1} << valhall::form(source.selector).width) - 1) << source.selector_bit;
+    return ((u64{1} << valhall::form(source.selector).width) - 1) << source.selector_bit |
+           bit_or_none(source.invert);
 }
-constexpr u64 modifier_bits(const valhall::Source& source) {
-    return sign_bits(source) | selector_bits(source) | bit_or_none(source.invert);
+/// These bits where the register is read as it is. Where a part is read, it is the lowest one: who reads it
+/// looks at no more than that.
+constexpr u64 selector_default(const valhall::Source& source) {
+    using enum valhall::Selector;
+    switch (source.selector) {
+        case swizzle16:
+        case widen16:   return u64{2} << source.selector_bit;  // h01
+        case byte_pair:                                        // b01
+        case byte_lane: return u64{4} << source.selector_bit;  // b00
+        default:        return 0;
+    }
 }
-constexpr u64 modifier_default(const valhall::Source& source) {
-    return selector_default(source.selector) << source.selector_bit;
-}
-inline bool is_set(u64 word, unsigned bit) { return bit != 0 && (word >> bit & 1) != 0; }
+inline u32 bit(u64 word, unsigned bit) { return bit == 0 ? 0 : static_cast<u32>(word >> bit) & 1; }
 
 /// A source or result that is taken as it is.
 struct AsIs {
@@ -72,15 +68,13 @@ struct AsIs {
 /// abs, then neg; also `invert`, which integers have.
 template <valhall::Source kSource, Type kType>
 struct Signs {
-    static constexpr u32 kSignBits = kType == Type::f16 ? 0x80008000 : 0x80000000;
+    static constexpr u32 kSignBits = kType == Type::f16 ? 0x8000'8000U : 0x8000'0000U;
     u32 keep;
     u32 flip;
 
     explicit Signs(const Op& op)
-        : keep(is_set(op.word, kSource.abs) ? ~kSignBits : ~0U),
-          flip(is_set(op.word, kSource.invert) ? ~0U
-               : is_set(op.word, kSource.neg)  ? kSignBits
-                                               : 0) {}
+        : keep(~(bit(op.word, kSource.abs) * kSignBits)),
+          flip(bit(op.word, kSource.neg) * kSignBits | (0 - bit(op.word, kSource.invert))) {}
     u32 operator()(u32 word) const { return (word & keep) ^ flip; }
 };
 
@@ -193,8 +187,8 @@ struct Select<valhall::Selector::byte_pair, kSigned> {
     u32 operator()(u32 word) const { return (word >> low & 0xff) | (word >> high & 0xff) << 8; }
 };
 
-inline u32 flush32(u32 word) { return (word & kInfinity32) == 0 ? word & 0x80000000 : word; }
-inline u32 flush_half(u32 half) { return (half & kInfinity16) == 0 ? half & 0x8000 : half; }
+inline u32 flush32(u32 word) { return where((word & kInfinity32) == 0, word & 0x80000000, word); }
+inline u32 flush_half(u32 half) { return where((half & kInfinity16) == 0, half & 0x8000, half); }
 inline u32 flush16(u32 word) { return U16::each(flush_half, word); }
 
 /// Which subnormals become zeros. kModed: the program's FloatMode is not plain.
@@ -262,8 +256,8 @@ struct Clamp32 {
           least(clamp == 2 ? -1.0F : 0.0F),
           most(clamp == 1 ? f32(kInfinity32) : 1.0F) {}
     u32 operator()(u32 word) const {
-        const float not_less = f32(word) > least ? f32(word) : least;
-        const float not_more = not_less < most ? not_less : most;
+        const float not_less = where(f32(word) > least, f32(word), least);
+        const float not_more = where(not_less < most, not_less, most);
         return choose(on, bits(not_more), word);
     }
 };
@@ -275,10 +269,9 @@ struct Clamp16 {
     explicit Clamp16(u32 clamp)
         : on(mask_of(clamp != 0)), least(clamp == 2 ? 0xbc00 : 0), most(clamp == 1 ? kInfinity16 : 0x3c00) {}
     [[nodiscard]] u32 half(u32 value) const {
-        const u32 negative = value < least ? value : least;  // magnitudes
-        const u32 positive = value < most ? value : most;
-        const u32 number = value >= 0x8000 ? negative : positive;
-        return (value & 0x7fff) > kInfinity16 ? least : number;
+        const u32 bound = where(value >= 0x8000, least, most);
+        const u32 number = where(value < bound, value, bound);  // of magnitudes
+        return where((value & 0x7fff) > kInfinity16, least, number);
     }
     u32 operator()(u32 word) const {
         const u32 clamped = U16::each([this](u32 value) { return half(value); }, word);
@@ -299,14 +292,15 @@ struct Modes {
 
     [[nodiscard]] u32 f32(u32 word) const {
         const u32 magnitude = word & 0x7fffffff;
-        const u32 finite = magnitude == kInfinity32 ? word - (no_infinity & 1) : flush.apply<Type::f32>(word);
-        return magnitude > kInfinity32 ? word & ~no_nan : finite;
+        const u32 finite =
+            flush.apply<Type::f32>(word) - (mask_of(magnitude == kInfinity32) & no_infinity & 1);
+        return finite & ~(mask_of(magnitude > kInfinity32) & no_nan);
     }
     [[nodiscard]] u32 half(u32 value) const {
         const u32 magnitude = value & 0x7fff;
-        const u32 finite = magnitude == kInfinity16 ? value - (no_infinity & 1)
-                                                    : choose(flush.all_f16, flush_half(value), value);
-        return magnitude > kInfinity16 ? value & ~no_nan : finite;
+        const u32 number = choose(flush.all_f16, flush_half(value), value);
+        const u32 finite = number - (mask_of(magnitude == kInfinity16) & no_infinity & 1);
+        return finite & ~(mask_of(magnitude > kInfinity16) & no_nan);
     }
 };
 

@@ -19,6 +19,18 @@ template <valhall::Op kName, class Nearest, class Directed>
 inline AluHandler pick_rounded(u64 word, FloatMode mode) {
     return pick_if<kName, Directed, Nearest, valhall::Mod::round>(word, mode);
 }
+/// FMA with -0 as its last source, which is how a product is written: adding that changes nothing, and the
+/// product is rounded once.
+static_assert(valhall::kConstantTable[0] == 0 && valhall::kConstantTable[0xd5 - 0xc0] == 0);
+template <valhall::Op kName, class Product, class Nearest, class Directed>
+inline AluHandler pick_product(u64 word, FloatMode mode) {
+    constexpr valhall::Source kLast = kRow<kName>.sources_[2];
+    const u32 last = static_cast<u32>(word >> kLast.bit) & 0xff;
+    const bool zero = last == 0xc0 || last == 0xd5;  // in the table of constants
+    if (zero && bit(word, kLast.neg) != 0 && modifier<valhall::Mod::round>(Word<kName>{word}) == 0)
+        return pick<kName, Product>(word, mode);
+    return pick_rounded<kName, Nearest, Directed>(word, mode);
+}
 template <valhall::Op kName, template <class, bool> class T, class E>
 inline AluHandler pick_saturating(u64 word, FloatMode mode) {
     return pick_if<kName, T<E, true>, T<E, false>, valhall::Mod::saturate>(word, mode);
@@ -232,7 +244,7 @@ AluHandler handler(valhall::Op name, u64 word, FloatMode mode) {
         case imuld_u64:       return pick_pair<I::imuld_u64, Imuld>();
         case not_old_i64:     return pick_pair<I::not_old_i64, Not64>();
         case fadd_f32:        return pick_rounded<I::fadd_f32, Fadd32, Fadd32Directed>(word, mode);
-        case fma_f32:         return pick_rounded<I::fma_f32, Fma32, Fma32Directed>(word, mode);
+        case fma_f32:         return pick_product<I::fma_f32, Fmul32, Fma32, Fma32Directed>(word, mode);
         case fadd_imm_f32:    return pick<I::fadd_imm_f32, FaddImm32>(word, mode);
         case fmin_f32:        return pick<I::fmin_f32, Fminmax32<false>>(word, mode);
         case fmax_f32:        return pick<I::fmax_f32, Fminmax32<true>>(word, mode);
@@ -242,7 +254,7 @@ AluHandler handler(valhall::Op name, u64 word, FloatMode mode) {
         case frexpe_f32:      return pick<I::frexpe_f32, Frexpe32>(word, mode);
         case ldexp_f32:       return pick<I::ldexp_f32, Ldexp32>(word, mode);
         case fadd_v2f16:      return pick_rounded<I::fadd_v2f16, Fadd16, Fadd16Directed>(word, mode);
-        case fma_v2f16:       return pick_rounded<I::fma_v2f16, Fma16, Fma16Directed>(word, mode);
+        case fma_v2f16:       return pick_product<I::fma_v2f16, Fmul16, Fma16, Fma16Directed>(word, mode);
         case fadd_imm_v2f16:  return pick<I::fadd_imm_v2f16, FaddImm16>(word, mode);
         case fmin_v2f16:      return pick<I::fmin_v2f16, Fminmax16<false>>(word, mode);
         case fmax_v2f16:      return pick<I::fmax_v2f16, Fminmax16<true>>(word, mode);

@@ -41,15 +41,15 @@ struct SplitMode {
 
     [[nodiscard]] Split split(u32 word) const {
         const bool subnormal = (word & kInfinity32) == 0;
-        const u32 scaled = subnormal ? bits(f32(word) * 0x1p24F) : word;
-        const i32 exponent = static_cast<i32>(scaled >> 23 & 0xff) - 127 - (subnormal ? 24 : 0);
-        const i32 low = (scaled & 0x400000) == 0 ? static_cast<i32>(logarithm) : 0;  // -1: below 3/2
+        const u32 scaled = where(subnormal, bits(f32(word) * 0x1p24F), word);
+        const i32 exponent = static_cast<i32>((scaled >> 23 & 0xff) - 127 - (mask_of(subnormal) & 24));
+        const i32 low = static_cast<i32>(mask_of((scaled & 0x400000) == 0) & logarithm);  // -1: below 3/2
         const i32 k = static_cast<i32>(
             choose(root, static_cast<u32>((exponent >> 1) + 1), static_cast<u32>(exponent + 1 + low)));
         const i32 rest = exponent - k - static_cast<i32>(static_cast<u32>(k) & root);
         const u32 mantissa = (word & 0x80000000) | (scaled & 0x7fffff) | static_cast<u32>(rest + 127) << 23;
-        const bool number = (word & 0x7fffffff) != 0 && (word & kInfinity32) != kInfinity32;
-        return {number ? mantissa : word, number ? k : 0};
+        const u32 number = mask_of(((word & 0x7fffffff) != 0) & ((word & kInfinity32) != kInfinity32));
+        return {choose(number, mantissa, word), static_cast<i32>(static_cast<u32>(k) & number)};
     }
 };
 template <class Base>
@@ -104,19 +104,35 @@ enum class Rscale : u8 { plain, zero_times_all_is_zero, zero_times_all_is_left, 
 template <Rscale kKind>
 struct FmaRscale : Signature<Type::f32, Type::f32, Type::f32, Type::f32, Type::word> {
     u32 operator()(u32 a, u32 b, u32 c, u32 d) const {
-        const bool zero = f32(a) == 0 || f32(b) == 0;
+        const bool zero = (f32(a) == 0) | (f32(b) == 0);
         double product = static_cast<double>(f32(a)) * static_cast<double>(f32(b));
-        if constexpr (kKind == Rscale::zero_times_all_is_zero) product = zero ? 0 : product;
+        if constexpr (kKind == Rscale::zero_times_all_is_zero) product = where(zero, 0.0, product);
         if constexpr (kKind == Rscale::zero_times_all_is_left)
-            product = zero ? static_cast<double>(f32(a)) : product;
+            product = where(zero, static_cast<double>(f32(a)), product);
         const double sum = add_to_odd(product, static_cast<double>(f32(c)));
         const i32 exponent = kKind == Rscale::scale16 ? S16::get<0>(d) : static_cast<i32>(d);
         return canonical(static_cast<float>(scaled(sum, exponent)));
     }
 };
 
-// ln(2)^k / k!: the series of 2^x.
-inline constexpr double kExp2Series[] = {
+/// Of a series, that of the lowest power first; the loop is written out, as loops in a lane keep it from
+/// being vector code.
+template <std::size_t kTerms>
+struct Series {
+    double term[kTerms];
+
+    [[nodiscard]] double operator()(double x) const { return sum(x, std::make_index_sequence<kTerms - 1>()); }
+
+  private:
+    template <std::size_t... kIndices>
+    [[nodiscard]] double sum(double x, std::index_sequence<kIndices...> /*terms*/) const {
+        double value = term[kTerms - 1];
+        ((value = value * x + term[kTerms - 2 - kIndices]), ...);
+        return value;
+    }
+};
+/// 2^x = the sum of (x * ln 2)^k / k!.
+inline constexpr Series<14> kExp2 = {{
     0x1p+0,
     0x1.62e42fefa39efp-1,
     0x1.ebfbdff82c58fp-3,
@@ -131,21 +147,23 @@ inline constexpr double kExp2Series[] = {
     0x1.e8cac7351bb25p-32,
     0x1.c3bd650fc2986p-36,
     0x1.816193166d0f9p-40,
-};
+}};
+/// artanh(x) / x = the sum of x^(2k) / (2k + 1); of the square of x.
+inline constexpr Series<13> kArtanh = {{1.0, 1.0 / 3, 1.0 / 5, 1.0 / 7, 1.0 / 9, 1.0 / 11, 1.0 / 13, 1.0 / 15,
+                                        1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23, 1.0 / 25}};
+
 /// 2^(b / 2^24). `a` is the same argument as an integer: it says less where it has saturated, and is not
 /// looked at.
 struct Fexp : Signature<Type::f32, Type::word, Type::f32> {
     u32 operator()(u32 /*a*/, u32 b) const {
         const double x = static_cast<double>(f32(b)) * 0x1p-24;
-        const double not_less = x < -200 ? -200 : x;
-        const double bounded = not_less > 200 ? 200 : not_less;  // NaN stays
-        constexpr double kWhole = 0x1.8p52;                      // adding it rounds to a whole number
+        const double not_less = where(x < -200, -200.0, x);
+        const double bounded = where(not_less > 200, 200.0, not_less);  // NaN stays
+        constexpr double kWhole = 0x1.8p52;                             // adding it rounds to a whole number
         const double shifted = bounded + kWhole;
         const double fraction = bounded - (shifted - kWhole);
-        double sum = kExp2Series[13];
-        for (int k = 12; k >= 0; --k) sum = sum * fraction + kExp2Series[k];
         const u64 power = (bits(shifted) + 1023) << 52;
-        return is_nan(f32(b)) ? kNan32 : bits(static_cast<float>(sum * f64(power)));
+        return where(is_nan(f32(b)), kNan32, bits(static_cast<float>(kExp2(fraction) * f64(power))));
     }
 };
 
@@ -156,14 +174,11 @@ struct Flogd : Signature<Type::f32, Type::f32> {
     u32 operator()(u32 a) const {
         const double m = static_cast<double>(f32(kLogarithm.split(a).mantissa));
         const double t = (m - 1) / (m + 1);
-        const double square = t * t;
-        double sum = 1.0 / 25;
-        for (int k = 23; k >= 1; k -= 2) sum = sum * square + 1.0 / k;
         constexpr double kTwoByLn2 = 0x1.71547652b82fep+1;
-        const u32 number = bits(static_cast<float>(kTwoByLn2 * sum / (m + 1)));
-        const bool infinite = (a & 0x7fffffff) == 0 || a == kInfinity32;
-        const u32 positive = infinite ? kInfinity32 : number;
-        return is_nan(f32(a)) || f32(a) < 0 ? kNan32 : positive;
+        const u32 number = bits(static_cast<float>(kTwoByLn2 * kArtanh(t * t) / (m + 1)));
+        const bool infinite = ((a & 0x7fffffff) == 0) | (a == kInfinity32);
+        const u32 positive = where(infinite, kInfinity32, number);
+        return where(is_nan(f32(a)) | (f32(a) < 0), kNan32, positive);
     }
 };
 struct FaddLscale : Signature<Type::f32, Type::f32, Type::f32> {
@@ -183,7 +198,7 @@ struct FsinTable : Signature<Type::word, Type::word> {
         const u32 step = (a + kQuarter) & 63;
         const u32 in_half = step & 31;
         const u32 sine = bits(kSines[in_half > 16 ? 32 - in_half : in_half]);
-        return step >= 32 && sine != 0 ? sine | 0x80000000 : sine;
+        return sine | (mask_of((step >= 32) & (sine != 0)) & 0x80000000);
     }
 };
 
@@ -202,8 +217,8 @@ struct Cubeface2 : Signature<Type::word, Type::f32, Type::f32, Type::f32> {
         const float x = f32(magnitude(a));
         const float y = f32(magnitude(b));
         const float z = f32(magnitude(c));
-        const u32 x_or_y = y >= x ? 2 + (b >> 31) : a >> 31;
-        const u32 face = z >= x && z >= y ? 4 + (c >> 31) : x_or_y;
+        const u32 x_or_y = where(y >= x, 2 + (b >> 31), a >> 31);
+        const u32 face = where((z >= x) & (z >= y), 4 + (c >> 31), x_or_y);
         return face << 29;
     }
 };
@@ -211,16 +226,16 @@ struct Cubeface2 : Signature<Type::word, Type::f32, Type::f32, Type::f32> {
 struct CubeSsel : Signature<Type::f32, Type::f32, Type::f32, Type::word> {
     u32 operator()(u32 a, u32 b, u32 c) const {
         const u32 face = c >> 29;
-        const u32 chosen = face < 2 ? a : b;
-        return canonical(f32(face == 0 || face == 5 ? chosen ^ 0x80000000 : chosen));
+        const u32 sign = mask_of((face == 0) | (face == 5)) & 0x80000000;
+        return canonical(f32(where(face < 2, a, b) ^ sign));
     }
 };
 /// a = y, b = z.
 struct CubeTsel : Signature<Type::f32, Type::f32, Type::f32, Type::word> {
     u32 operator()(u32 a, u32 b, u32 c) const {
         const u32 face = c >> 29;
-        const u32 chosen = face == 2 || face == 3 ? b : a;
-        return canonical(f32(face == 2 ? chosen : chosen ^ 0x80000000));
+        const u32 sign = mask_of(face != 2) & 0x80000000;
+        return canonical(f32(where((face == 2) | (face == 3), b, a) ^ sign));
     }
 };
 
