@@ -197,7 +197,7 @@ TEST(ShaderFault, RandomWordsAsProgramsEndOrAreLeft) {
     ShaderRig rig;
     rig.threads = {24, 2, 1};
     const EverywhereMemory memory(rig.memory);
-    const Programs programs;
+    Programs programs;
     const auto page = std::make_unique<CodePage>();
     for (unsigned round = 0; round < kRounds; ++round) {
         std::vector<std::uint64_t> words;

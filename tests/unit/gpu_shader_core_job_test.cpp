@@ -114,6 +114,33 @@ TEST(ShaderJob, RegistersHoldNothingOfAnotherJob) {
     for (std::uint32_t i = 0; i < 16 * 64; ++i) ASSERT_EQ(rig.out(i), 0U) << i;
 }
 
+TEST(ShaderJob, RegistersHoldNothingOfAnotherWorkgroup) {
+    // Stores them, then writes them: by arithmetic, loads of several registers, and atomics.
+    std::string text = "IADD.u32 r54, r60, r60\nSHADDX.u64 r54, u0, r54.w0, shift:7\n";
+    for (unsigned i = 0; i < 54; ++i)
+        text += "STORE.i32.slot0 @r" + std::to_string(i) + ", r54, offset:" + std::to_string(4 * i) + "\n";
+    for (unsigned i = 0; i < 20; ++i) text += "IADD_IMM.i32 r" + std::to_string(i) + ", 0x0, #0x77\n";
+    text += R"(
+        IMUL.i32 r20, r60, r60
+        SHADDX.u64 r22, u0, r60.w0, shift:2
+        LOAD.i128.unsigned.slot0.wait0 @r24:r25:r26:r27, u2, offset:0
+        LD_BUFFER.i64.unsigned.slot0.wait0 @r30:r31, 0x0, 0x0
+        ATOM_RETURN.i32.slot0.aor.wait0 @r40, @r20, u4, offset:0x0
+        ATOM1_RETURN.i32.slot0.aor1.wait0 @r41, u4, offset:0x0
+        LEA_BUFFER.slot0.wait0 @r50:r51, 0x0, 0x0
+        NOP.end
+    )";
+    ShaderRig rig(text);
+    rig.buffer(0, kDescriptors, 64);
+    rig.uniform(2, kDescriptors);
+    rig.uniform(4, kThreadLocal);
+    rig.grid = {6, 1, 1};
+    for (std::uint32_t seed = 0; seed < 8; ++seed) {
+        ASSERT_EQ(seed == 0 ? rig.run() : rig.run_in_pieces(seed, 60, 2), Outcome::finished);
+        for (std::uint32_t i = 0; i < 6 * 16 * 64; ++i) ASSERT_EQ(rig.out(i), 0U) << i;
+    }
+}
+
 TEST(ShaderJob, TheClockIsTheTimestamp) {
     ShaderRig rig(R"(
         LD_GCLK.u64.slot0.system_timestamp.wait0 @r2:r3

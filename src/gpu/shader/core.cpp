@@ -44,6 +44,7 @@ struct Core::State {
     Execution execution{};
     Programs programs;
     std::array<Lanes, kSharedBankLanes> shared{};
+    LocalIds local_ids{};
     std::uint64_t serial = 0;
     std::uint64_t generation = 0;
 
@@ -75,20 +76,22 @@ void Core::State::spread(const Job& job, std::uint32_t core) {
 
 void Core::State::begin(const Task& task, const Translation& translation, std::uint64_t generation_now) {
     Execution& x = execution;
-    const bool same_memory =
-        task.serial == serial && x.translation == &translation && generation_now == generation;
-    const bool same_core = task.serial == serial && x.job == task.job && x.core == task.core;
+    const bool same_memory = task.serial == serial && generation_now == generation;
+    const bool same_shared = task.serial == serial && x.core == task.core;
     x.job = task.job;
     x.core = task.core;
     x.workgroup = task.workgroup;
     x.translation = &translation;
+    x.memory.use(translation);
+    programs.use(translation);
+    if (task.serial != serial) local_ids = LocalIds(*task.job);
+    if (!same_shared) spread(*task.job, task.core);
     serial = task.serial;
     generation = generation_now;
-    if (!same_core) spread(*task.job, task.core);
     if (same_memory) return;
-    x.memory.begin(translation);
+    x.memory.forget();
     x.descriptors.begin(*task.job);
-    programs.begin(translation, task.job->program_word);
+    programs.begin(task.job->program_word);
 }
 
 WarpStop Core::State::fault_at(std::uint64_t pc, std::uint64_t word) {
@@ -313,14 +316,13 @@ Outcome Core::run(Task& task, const Translation& translation, std::uint64_t gene
         if (workgroup.warp_count == 0) {
             if (task.next == task.end) return Outcome::finished;
             if (left <= 0 || leave.load(std::memory_order_relaxed)) return Outcome::paused;
-            start_workgroup(workgroup, *task.job, task.next, task.core);
+            start_workgroup(task, state_->local_ids);
             left -= kStartCost * workgroup.warp_count;
         }
-        switch (state_->run_workgroup(workgroup, left, leave)) {
-            case WorkgroupStop::left:    return Outcome::paused;
-            case WorkgroupStop::faulted: return Outcome::faulted;
-            case WorkgroupStop::ended:   break;
-        }
+        const WorkgroupStop stop = state_->run_workgroup(workgroup, left, leave);
+        workgroup.written |= state_->programs.written();
+        if (stop == WorkgroupStop::left) return Outcome::paused;
+        if (stop == WorkgroupStop::faulted) return Outcome::faulted;
         workgroup.warp_count = 0;
         ++task.next;
     }

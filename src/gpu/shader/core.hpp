@@ -31,7 +31,8 @@ class Core {
 
     /// Runs `task` for about `steps` at most: a step is what an arithmetic instruction costs a warp, some
     /// nanoseconds; longer ones count as several. Leaves earlier, at the next backward branch, barrier or
-    /// message instruction, once `leave` is set. `generation` changes whenever a translation may have.
+    /// message instruction, once `leave` is set. `generation` is another for each address space, and changes
+    /// whenever what `translation` says of a page may have.
     Outcome run(Task& task, const Translation& translation, std::uint64_t generation, std::uint32_t steps,
                 const std::atomic<bool>& leave);
     [[nodiscard]] const Fault& fault() const;

@@ -64,7 +64,7 @@ std::expected<Job, Fault> start_job(const ComputeRegisters& registers, const Tra
         return refuse(Exception::data_invalid_fault, registers.program);
 
     Memory memory;
-    memory.begin(translation);
+    memory.use(translation);
     std::array<std::uint32_t, 8> program{};
     if (registers.program % sizeof program != 0)
         return refuse(Exception::data_invalid_fault, registers.program);

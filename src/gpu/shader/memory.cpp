@@ -32,8 +32,7 @@ void copy_out(std::byte* to, const std::byte* from, std::size_t bytes) {
 
 }  // namespace
 
-void Memory::begin(const Translation& translation) {
-    translation_ = &translation;
+void Memory::forget() {
     read_.fill({});
     write_.fill({});
 }

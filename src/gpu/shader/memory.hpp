@@ -1,7 +1,7 @@
 // Memory: how a core reaches the address space of the job that it runs. A small TLB before a Translation.
 //
 // Owns   host pointers to pages, valid while its core is in run(), and again in the next run if neither the
-//        translation, its generation nor the job has changed.
+//        generation of translations nor the job has changed.
 // Runs   on whatever thread runs the Core.
 // Called by message instructions, with addresses that a shader made up.
 //
@@ -36,8 +36,10 @@ class Memory {
         bool write = false;
     };
 
-    /// From now on, addresses are those of `translation`. Forgets every page.
-    void begin(const Translation& translation);
+    /// From now on, pages are those of `translation`. What is known of pages stays: forget() it if another
+    /// translation may say otherwise.
+    void use(const Translation& translation) { translation_ = &translation; }
+    void forget();
 
     /// The byte at `address`; the rest of its 4 KiB page follows. Null: see refusal().
     const std::byte* readable(std::uint64_t address) {

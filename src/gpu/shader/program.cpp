@@ -134,6 +134,14 @@ bool bind(Op& op, const valhall::Row& row, std::uint32_t program_word) {
     return op.alu != nullptr;
 }
 
+/// One bit each.
+std::uint64_t registers_written(const valhall::Row& row, std::uint64_t word) {
+    if (row.destination == valhall::Destination::normal)
+        return (row.writes_pair() ? 3ULL : 1ULL) << valhall::destination(word);
+    const valhall::Registers list = valhall::staging(row, word).written;
+    return ((1ULL << list.count) - 1) << list.base;
+}
+
 bool reads_pc(const Op& op, std::size_t sources) {
     return std::ranges::any_of(std::span(op.source).first(sources),
                                [](OperandIndex index) { return (index & ~1U) == kProgramCounter; });
@@ -143,22 +151,16 @@ bool reads_pc(const Op& op, std::size_t sources) {
 
 Programs::Programs() : pages_(std::make_unique_for_overwrite<CodePage[]>(kPages)) {}
 
-void Programs::begin(const Translation& translation, std::uint32_t program_word) {
-    translation_ = &translation;
+void Programs::begin(std::uint32_t program_word) {
     program_word_ = program_word & kFloatModeMask;
+    written_ = 0;
     ++epoch_;
 }
 
 CodePage* Programs::enter(std::uint64_t page) {
-    if (page >> (kAddressBits - kPageShift) != 0) {
-        refusal_ = csf::Exception::instr_invalid_pc;
-        return nullptr;
-    }
+    if (page >> (kAddressBits - kPageShift) != 0) return nullptr;
     const Page memory = translation_->page(page << kPageShift);
-    if (memory.host == nullptr || (memory.rights & kExecute) == 0) {
-        refusal_ = csf::Exception::instr_invalid_pc;
-        return nullptr;
-    }
+    if (memory.host == nullptr || (memory.rights & kExecute) == 0) return nullptr;
     Tag& tag = tags_[slot(page)];
     CodePage& code = pages_[slot(page)];
     const auto* const words = reinterpret_cast<const std::uint64_t*>(memory.host);
@@ -172,12 +174,14 @@ CodePage* Programs::enter(std::uint64_t page) {
     if (!kept) {
         for (Op& op : code.ops) op.kind = static_cast<std::uint8_t>(OpKind::undecoded);
         code.ops.back().kind = static_cast<std::uint8_t>(OpKind::page_end);
+        code.written = 0;
     }
+    written_ |= code.written;
     tag = {.page = page, .epoch = epoch_, .program_word = program_word_};
     return &code;
 }
 
-void Programs::decode(CodePage& page, std::size_t index) const {
+void Programs::decode(CodePage& page, std::size_t index) {
     const std::uint64_t word = page.words[index];
     Op op{};
     op.word = word;
@@ -192,6 +196,8 @@ void Programs::decode(CodePage& page, std::size_t index) const {
         op.destination = static_cast<std::uint8_t>(valhall::destination(word));
         op.write_mask = static_cast<std::uint8_t>(valhall::write_mask(word));
         op.result = valhall::staging(*row, word).written.base;
+        page.written |= registers_written(*row, word);
+        written_ |= page.written;
         if (bind(op, *row, program_word_))
             op.kind = static_cast<std::uint8_t>(reads_pc(op, sources.size()) ? OpKind::reads_pc
                                                                              : kind_of(row->op, flow));

@@ -41,27 +41,31 @@ enum class OpKind : std::uint8_t {
 struct CodePage {
     std::array<Op, kOpsPerPage + 1> ops;
     std::array<std::uint64_t, kOpsPerPage> words;
+    std::uint64_t written;  ///< registers that what has been decoded writes, one bit each
 };
 
 class Programs {
   public:
     Programs();
 
+    /// From now on, pages are those of `translation`.
+    void use(const Translation& translation) { translation_ = &translation; }
     /// A job starts, or may find other memory at its addresses. `program_word` is word 0 of its Shader
     /// Program descriptor: its float modes are part of what instructions are decoded to.
-    void begin(const Translation& translation, std::uint32_t program_word);
+    void begin(std::uint32_t program_word);
 
-    /// The page of code at `page << 12`; null if it may not be executed: see refusal().
+    /// The page of code at `page << 12`; null if it may not be executed.
     CodePage* find(std::uint64_t page) {
         const Tag& tag = tags_[slot(page)];
         if (tag.page == page && tag.epoch == epoch_) [[likely]]
             return &pages_[slot(page)];
         return enter(page);
     }
-    [[nodiscard]] csf::Exception refusal() const { return refusal_; }
 
     /// Decodes the operation at `index`.
-    void decode(CodePage& page, std::size_t index) const;
+    void decode(CodePage& page, std::size_t index);
+    /// Registers that programs may have written since begin(), one bit each.
+    [[nodiscard]] std::uint64_t written() const { return written_; }
     /// The kind that an operation of kind reads_pc has beside.
     static OpKind kind_without_pc(const Op& op);
 
@@ -79,7 +83,7 @@ class Programs {
     const Translation* translation_ = nullptr;
     std::uint64_t epoch_ = 0;
     std::uint32_t program_word_ = 0;  // its float modes
-    csf::Exception refusal_{};
+    std::uint64_t written_ = 0;
     std::array<Tag, kPages> tags_{};
     std::unique_ptr<CodePage[]> pages_;
 };

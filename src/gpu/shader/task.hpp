@@ -72,8 +72,11 @@ std::expected<Job, Fault> start_job(const ComputeRegisters& registers, const Tra
 /// A workgroup that runs or was left in the middle. Trivially copyable as far as `warp_count` goes.
 struct Workgroup {
     std::array<std::uint32_t, 3> id;
-    std::uint32_t warp_count;  ///< 0: none has been started
-    std::uint32_t turn;        ///< warp that runs next
+    std::uint32_t warp_count;       ///< 0: none has been started
+    std::uint32_t turn;             ///< warp that runs next
+    std::uint32_t prepared_core;    ///< Task::core whose pointers the warps have; with the next
+    std::uint64_t prepared_serial;  ///< Task::serial for which all registers have been cleared; 0: none
+    std::uint64_t written;          ///< registers that may have been written since, one bit each
     std::array<Warp, kWorkgroupWarpsMax> warps;
 };
 

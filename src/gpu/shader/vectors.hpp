@@ -24,6 +24,9 @@ inline FourLanes quarter(const Lanes& lanes, unsigned index) {
     __builtin_memcpy(&four, &lanes.word[4 * index], sizeof four);
     return four;
 }
+inline void set_quarter(Lanes& lanes, unsigned index, FourLanes four) {
+    __builtin_memcpy(&lanes.word[4 * index], &four, sizeof four);
+}
 inline bool is_zero(FourLanes four) {
     const auto halves = reinterpret_cast<std::uint64_t __attribute__((vector_size(16)))>(four);
     return (halves[0] | halves[1]) == 0;
@@ -56,8 +59,7 @@ inline LaneMask lanes_with(const Lanes& lanes, std::uint32_t bits) {
 }
 
 inline void fill(Lanes& lanes, std::uint32_t value) {
-    const FourLanes four = FourLanes{} + value;
-    for (unsigned i = 0; i < kQuarters; ++i) __builtin_memcpy(&lanes.word[4 * i], &four, sizeof four);
+    for (unsigned i = 0; i < kQuarters; ++i) set_quarter(lanes, i, FourLanes{} + value);
 }
 
 /// Replaces what the lanes of `active` hold.
