@@ -45,6 +45,10 @@ inline LaneMask alike(const Lanes& words, LaneMask lanes) {
 /// Puts a lane's components into registers from `first` on, two in each if the format has 16 bits.
 inline void put_components(const Operands& operands, unsigned first, unsigned lane, texture::Kind kind,
                            texture::RegisterFormat format, std::span<const std::uint32_t> components) {
+    if (texture::is_kept(kind, format)) [[likely]] {
+        for (unsigned i = 0; i < components.size(); ++i) operands.reg(first + i)[lane] = components[i];
+        return;
+    }
     if (!texture::is_16_bit(format)) {
         for (unsigned i = 0; i < components.size(); ++i)
             operands.reg(first + i)[lane] = texture::to_register(kind, format, components[i]);

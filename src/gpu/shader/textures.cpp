@@ -31,35 +31,43 @@ using Name = valhall::Op;
 struct Fields {
     valhall::Dimension dimension;
     LodMode lod_mode;
-    bool wide, array, shadow, offset, derivatives, no_bias, no_clamp;
+    bool wide, array, shadow, offset, no_bias, no_clamp;
     unsigned component;
     unsigned write_mask;
     texture::RegisterFormat format;
 
-    explicit Fields(const Op& op) {
-        const valhall::Row& row = valhall::row(static_cast<Name>(op.name));
-        const auto field = [&](Mod mod) { return static_cast<unsigned>(valhall::get(row, mod, op.word)); };
-        dimension = static_cast<valhall::Dimension>(field(Mod::dimension));
-        lod_mode = static_cast<LodMode>(field(Mod::lod_mode));
-        wide = field(Mod::wide_indices) != 0;
-        array = field(Mod::array_enable) != 0;
-        shadow = field(Mod::shadow) != 0;
-        offset = field(Mod::texel_offset) != 0;
-        derivatives = field(Mod::derivative_enable) != 0;
-        no_bias = field(Mod::lod_bias_disable) != 0;
-        no_clamp = field(Mod::lod_clamp_disable) != 0;
-        component = field(Mod::fetch_component);
-        write_mask = field(Mod::write_mask);
-        using enum texture::RegisterFormat;
-        constexpr std::array kFormats{automatic_16, f16, u16, s16, automatic, f32, u32, s32};
-        format = kFormats[(field(Mod::register_width) * 4) + field(Mod::register_type)];
-    }
     [[nodiscard]] bool cube() const { return dimension == valhall::Dimension::cube; }
     [[nodiscard]] unsigned coordinates() const {
         constexpr std::array<std::uint8_t, 4> kCount{1, 2, 3, 2};
         return kCount[static_cast<unsigned>(dimension)];
     }
 };
+
+template <Name kName>
+Fields fields_of(std::uint64_t word) {
+    // Where each field lies is known when this is compiled.
+    const auto field = [word]<Mod kMod>() -> unsigned {
+        if constexpr (valhall::row(kName).find(kMod) != nullptr)
+            return static_cast<unsigned>(valhall::get<kName, kMod>(word));
+        return 0;
+    };
+    using enum texture::RegisterFormat;
+    constexpr std::array kFormats{automatic_16, f16, u16, s16, automatic, f32, u32, s32};
+    return {
+        .dimension = static_cast<valhall::Dimension>(field.template operator()<Mod::dimension>()),
+        .lod_mode = static_cast<LodMode>(field.template operator()<Mod::lod_mode>()),
+        .wide = field.template operator()<Mod::wide_indices>() != 0,
+        .array = field.template operator()<Mod::array_enable>() != 0,
+        .shadow = field.template operator()<Mod::shadow>() != 0,
+        .offset = field.template operator()<Mod::texel_offset>() != 0,
+        .no_bias = field.template operator()<Mod::lod_bias_disable>() != 0,
+        .no_clamp = field.template operator()<Mod::lod_clamp_disable>() != 0,
+        .component = field.template operator()<Mod::fetch_component>(),
+        .write_mask = field.template operator()<Mod::write_mask>(),
+        .format = kFormats[(field.template operator()<Mod::register_width>() * 4) +
+                           field.template operator()<Mod::register_type>()]
+    };
+}
 
 /// The staging registers, in the order in which the instruction has them. Absent ones read as 0.
 struct Staging {
@@ -315,10 +323,13 @@ bool for_textures(Execution& execution, const Op& op, const Fields& fields, Look
     for (LaneMask rest = execution.active; rest != 0; rest &= rest - 1) {
         const unsigned lane = first_of(rest);
         const auto& [texel, kind] = results[lane];
-        std::array<std::uint32_t, 4> packed{};
-        unsigned count = 0;
-        for (unsigned i = 0; i < 4; ++i)
-            if ((fields.write_mask >> i & 1) != 0) packed[count++] = texel[i];
+        texture::Texel packed = texel;
+        unsigned count = 4;
+        if (fields.write_mask != 15) {
+            count = 0;
+            for (unsigned i = 0; i < 4; ++i)
+                if ((fields.write_mask >> i & 1) != 0) packed[count++] = texel[i];
+        }
         put_components(execution.operands, op.result, lane, kind, fields.format,
                        std::span(packed).first(count));
     }
@@ -327,9 +338,9 @@ bool for_textures(Execution& execution, const Op& op, const Fields& fields, Look
 
 using LaneLookup = Result (*)(const Fields&, const Staging&, const Pair&, unsigned, std::int64_t&);
 
-template <LaneLookup kLookup>
+template <Name kName, LaneLookup kLookup>
 bool look_up(Execution& execution, const Op& op) {
-    const Fields fields(op);
+    const Fields fields = fields_of<kName>(op.word);
     const Staging staging(fields, execution.operands, op.destination);
     return for_textures(execution, op, fields, [&](const Pair& pair, unsigned lane) {
         return kLookup(fields, staging, pair, lane, execution.steps);
@@ -338,7 +349,7 @@ bool look_up(Execution& execution, const Op& op) {
 
 /// TEX_GRADIENT with derivatives as they are: pairs along x and y for each coordinate.
 bool take_derivatives(Execution& execution, const Op& op) {
-    const Fields fields(op);
+    const Fields fields = fields_of<Name::tex_gradient>(op.word);
     return for_textures(execution, op, fields, [&](const Pair& pair, unsigned lane) {
         texture::Gradient given;
         for (unsigned i = 0; i < fields.coordinates(); ++i) {
@@ -354,22 +365,22 @@ bool take_derivatives(Execution& execution, const Op& op) {
 bool bind_texture(Op& op) {
     switch (static_cast<Name>(op.name)) {
         case Name::tex_single:
-            op.message = look_up<single>;
+            op.message = look_up<Name::tex_single, single>;
             op.cost = 200;
             return true;
         case Name::tex_fetch:
-            op.message = look_up<fetch>;
+            op.message = look_up<Name::tex_fetch, fetch>;
             op.cost = 80;
             return true;
         case Name::tex_gather:
-            op.message = look_up<gather>;
+            op.message = look_up<Name::tex_gather, gather>;
             op.cost = 200;
             // Texels as coordinates: what the instruction does with them is not known.
             return valhall::get<Name::tex_gather, Mod::integer_coordinates>(op.word) == 0;
         case Name::tex_gradient:
             op.message = valhall::get<Name::tex_gradient, Mod::derivative_enable>(op.word) != 0
                              ? take_derivatives
-                             : look_up<quad_words>;
+                             : look_up<Name::tex_gradient, quad_words>;
             op.cost = 80;
             return true;
         default: return false;

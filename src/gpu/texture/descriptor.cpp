@@ -65,6 +65,7 @@ std::optional<Texture> parse_texture(DescriptorBytes bytes) {
         .layers = (words(6, 15, 0) + 1) * (dimension == Dimension::cube ? 6 : 1),
         .samples = 1U << words(3, 15, 13),
         .swizzle = {},
+        .swizzles = false,
         .lod_min_256 = words.fixed_5_8(3, 0),
         .lod_max_256 = words.fixed_5_8(3, 16),
         .planes = words.pair(4),
@@ -73,6 +74,7 @@ std::optional<Texture> parse_texture(DescriptorBytes bytes) {
         const std::uint32_t source = words(2, (3 * i) + 2, 3 * i);
         if (source > 5) return std::nullopt;
         texture.swizzle[i] = static_cast<std::uint8_t>(source);
+        texture.swizzles = texture.swizzles || source != i;
     }
     return texture;
 }

@@ -43,6 +43,7 @@ struct Texture {
     std::uint32_t layers;                   ///< a cube counts as six
     std::uint32_t samples;                  ///< 1 ... 128
     std::array<std::uint8_t, 4> swizzle;    ///< 0 ... 3: component, 4: zero, 5: one
+    bool swizzles;                          ///< whether it changes anything
     std::int32_t lod_min_256, lod_max_256;  ///< in 1/256
     std::uint64_t planes;                   ///< address of the plane of layer 0, level 0
 };

@@ -75,13 +75,13 @@ class PixelFormat {
         }
         return decode_reordered(from);
     }
-    /// Whether all of it is 8-bit UNORM and stays what it is: decode() is then decode_bytes() / 255.
+    /// Whether all channels are 8-bit UNORM, and no more: decode() is then arranged() of bytes / 255.
     [[nodiscard]] bool is_plain_bytes() const { return plain_bytes_ && !srgb_; }
-    /// R, G, B and A of a format that is_plain_bytes().
-    [[nodiscard]] std::array<std::uint8_t, 4> decode_bytes(const std::byte* from) const {
-        std::array<std::uint8_t, 6> channels{0, 0, 0, 0, 0, 255};
-        for (unsigned i = 0; i < layout_->channels; ++i) channels[i] = static_cast<std::uint8_t>(from[i]);
-        return {channels[source_[0]], channels[source_[1]], channels[source_[2]], channels[source_[3]]};
+    /// R, G, B and A of these channels, as far as there are any; floats.
+    [[nodiscard]] Texel arranged(const Texel& channels) const {
+        if (in_order_ && layout_->channels == 4) return channels;
+        const Channels all{channels[0], channels[1], channels[2], channels[3], 0, one_};
+        return {all[source_[0]], all[source_[1]], all[source_[2]], all[source_[3]]};
     }
     void encode(const Texel& texel, std::byte* to) const;
     /// A texel of these words, where this format stores no such component: 0, 0, 0, 1.

@@ -26,6 +26,12 @@ constexpr bool is_16_bit(RegisterFormat format) {
     return format == f16 || format == s16 || format == u16 || format == automatic_16;
 }
 
+/// Whether a component of `kind` is in a register of `format` what it is anyhow.
+constexpr bool is_kept(Kind kind, RegisterFormat format) {
+    using enum RegisterFormat;
+    return format == automatic || (kind == Kind::floating ? format == f32 : format == s32 || format == u32);
+}
+
 /// A component of `kind` as a register of `format` gets it; 16-bit ones in the low half. Integers become
 /// floats without being normalised, floats become integers by truncation, 16-bit integers keep the low bits.
 inline std::uint32_t to_register(Kind kind, RegisterFormat format, std::uint32_t word) {

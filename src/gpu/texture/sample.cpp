@@ -208,9 +208,10 @@ class Lookup {
         return first + ((static_cast<std::int32_t>(weight_256) * (second - first) + 128) >> 8);
     }
     Bytes bytes_at(const Plane& plane, int x, int y, int z) {
-        const auto rgba = view_.texel_bytes(plane, static_cast<unsigned>(x), static_cast<unsigned>(y),
-                                            static_cast<unsigned>(z));
-        return Bytes{rgba[0], rgba[1], rgba[2], rgba[3]};
+        using Narrow = std::uint8_t __attribute__((vector_size(4)));
+        const std::uint32_t channels = view_.texel_bytes(plane, static_cast<unsigned>(x),
+                                                         static_cast<unsigned>(y), static_cast<unsigned>(z));
+        return __builtin_convertvector(std::bit_cast<Narrow>(channels), Bytes);
     }
     Bytes row_bytes(const Plane& plane, const Pair& x, int y, int z) {
         const Bytes first = bytes_at(plane, x.first, y, z);
@@ -225,7 +226,8 @@ class Lookup {
         Bytes bytes = slice_bytes(plane, pair, pair[2].first);
         if (pair[2].first != pair[2].second)
             bytes = mixed(bytes, slice_bytes(plane, pair, pair[2].second), pair[2].weight);
-        return __builtin_convertvector(bytes, Colour) / 255.0F;
+        const Colour channels = __builtin_convertvector(bytes, Colour) / 255.0F;
+        return std::bit_cast<Colour>(view_.texture().format.arranged(std::bit_cast<Texel>(channels)));
     }
 
     Colour bilinear_cube(unsigned level, const std::array<Pair, 3>& pair) {

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 
 #include "gpu/texture/descriptor.hpp"
@@ -50,11 +51,19 @@ class View {
         const std::byte* const from = find(plane, x, y, slice, room);
         return from == nullptr ? Texel{} : texture_.format.decode(from);
     }
-    /// The same of a format that is_plain_bytes(), as bytes.
-    std::array<std::uint8_t, 4> texel_bytes(const Plane& plane, unsigned x, unsigned y, unsigned slice) {
+    /// The channels of a format that is_plain_bytes(), the first in the lowest byte.
+    std::uint32_t texel_bytes(const Plane& plane, unsigned x, unsigned y, unsigned slice) {
         Room room;
         const std::byte* const from = find(plane, x, y, slice, room);
-        return from == nullptr ? std::array<std::uint8_t, 4>{} : texture_.format.decode_bytes(from);
+        std::uint32_t bytes = 0;
+        if (from == nullptr) return bytes;
+        switch (texture_.format.bytes()) {
+            case 1:  std::memcpy(&bytes, from, 1); break;
+            case 2:  std::memcpy(&bytes, from, 2); break;
+            case 3:  std::memcpy(&bytes, from, 3); break;
+            default: std::memcpy(&bytes, from, 4); break;
+        }
+        return bytes;
     }
 
     /// Any texel: nothing if it lies outside.
@@ -75,7 +84,7 @@ class View {
     }
 
     [[nodiscard]] Texel swizzled(const Texel& texel) const {
-        return texture_.swizzle == std::array<std::uint8_t, 4>{0, 1, 2, 3} ? texel : reordered(texel);
+        return texture_.swizzles ? reordered(texel) : texel;
     }
 
   private:
