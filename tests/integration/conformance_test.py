@@ -76,6 +76,14 @@ class Conformance(unittest.TestCase):
         self.assertEqual(results["dEQP-VK.a.pass.1"]["detail"], "from the first run")
         self.assertEqual(results["dEQP-VK.a.pass.2"]["status"], "Pass")
 
+    def test_keeps_results_of_cases_that_it_is_not_asked_for(self):
+        cases = ["dEQP-VK.a.pass.1", "dEQP-VK.a.fail.1"]
+        self.run_cases(cases)
+        status, output, results = self.run_cases(cases, "--match", "*.pass.*")
+        self.assertEqual(status, 0)
+        self.assertIn("| all | 1 | 1 | 0 | 0 | 100.00 % |", output)
+        self.assertEqual(len(results), 2)
+
     def test_compares_with_an_earlier_run(self):
         def kept(**status):
             path = self.place / "earlier.json"
