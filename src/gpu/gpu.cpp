@@ -107,7 +107,8 @@ bool Gpu::take_shader_news() {
         if (cores_.flushed(number)) as_command_done(number);
     }
     firmware_.shader_news();
-    if (stopping_mcu_) stop_mcu();
+    // The driver may have it start again by now.
+    if (stopping_mcu_ && stop_mcu()) attention_.store(true, kSeqCst);
     return true;
 }
 

@@ -110,6 +110,12 @@ void GroupSlot::start(bool resume) {
     idle_ = false;
     address_space_ = base::load(input_->config, kRelaxed);
     const std::uint64_t buffer = base::load(input_->suspend_buf, kRelaxed);
+    const auto load = [&](std::uint64_t offset, std::span<std::byte> bytes) {
+        return firmware_.read_mcu(jobs_buffer() + offset, bytes);
+    };
+    ShaderCores& cores = firmware_.port_.shader_cores();
+    const bool restored =
+        !resume || cores.restore(index_, firmware_.port_.address_space(address_space_), address_space_, load);
     for (unsigned i = 0; i < streams_.size(); ++i) {
         if ((base::load(blocks_[i].input->req, kAcquire) & kStreamStateMask) != kStreamStart) {
             acknowledge_stream(i, kStreamStop);  // also of a group that had the slot before
@@ -131,18 +137,16 @@ void GroupSlot::start(bool resume) {
         // A stream that the group had not started when it was suspended starts now.
         start_stream(i, saved.status == StreamStatus::stopped ? nullptr : &saved);
     }
-    const auto load = [&](std::uint64_t offset, std::span<std::byte> bytes) {
-        return firmware_.read_mcu(jobs_buffer() + offset, bytes);
-    };
-    ShaderCores& cores = firmware_.port_.shader_cores();
-    if (resume &&
-        !cores.restore(index_, firmware_.port_.address_space(address_space_), address_space_, load)) {
-        cores.release(index_);
-        for_each_bit(started_, [&](unsigned i) {
+    if (resume) {
+        for (unsigned i = 0; i < streams_.size(); ++i) {
             current_ = i;
-            streams_[i].lose_jobs();
+            if (!restored && (started_ & bit(i)) != 0) streams_[i].lose_jobs();
+            // Nothing on behalf of a stream that has not come back.
+            if (!streams_[i].started() || streams_[i].status() == StreamStatus::fatal)
+                cores.abandon(index_, i);
             note(i);
-        });
+        }
+        cores.go_on(index_);
     }
     check_idle();
 }
@@ -238,6 +242,7 @@ void GroupSlot::stop_streams() {
         acknowledge_stream(i, kStreamStop);
         if ((base::load(blocks_[i].input->ack_irq_mask, kRelaxed) & kStreamStateMask) != 0)
             firmware_.port_.raise_job_interrupt(bit(index_));
+        look_at_stream(i);  // it may have to start again
     });
     check_idle();
 }
@@ -282,6 +287,7 @@ void GroupSlot::look_at_stream(unsigned index) {
     const std::uint32_t asked = base::load(input.req, kAcquire) & kStreamStateMask;
     const bool started = (started_ & bit(index)) != 0;
     const bool heard = (base::load(input.ack_irq_mask, kRelaxed) & kStreamStateMask) != 0;
+    if ((stopping_ & bit(index)) != 0) return;  // stop_streams() looks again
     if (asked == kStreamStart && !started) {
         start_stream(index, nullptr);
         if (heard) firmware_.port_.raise_job_interrupt(bit(index_));

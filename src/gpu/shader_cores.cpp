@@ -110,7 +110,7 @@ bool ShaderCores::give_task(Group& group, PlaceState& place) {
     if (place.workgroup == nullptr) place.workgroup = std::make_unique<shader::Workgroup>();
     place.workgroup->warp_count = 0;
     place.job = static_cast<std::uint32_t>(job - group.jobs.data());
-    const std::uint64_t end = std::min(job->end, job->next + job->per_task);
+    const std::uint64_t end = job->next + std::min(job->per_task, job->end - job->next);
     place.task = {.job = &job->job,
                   .serial = job->serial,
                   .next = job->next,
@@ -286,6 +286,25 @@ void ShaderCores::release(unsigned slot) {
     count_ready();
 }
 
+/// Gives the jobs of a group that was away new serials, for code may have changed meanwhile; in the old
+/// order.
+void ShaderCores::renumber(Group& group) {
+    std::vector<Job*> jobs;
+    for (Job& job : group.jobs)
+        if (job.state != Job::State::none) jobs.push_back(&job);
+    std::ranges::sort(jobs, {}, &Job::serial);
+    for (Job* const job : jobs) job->serial = ++serials_;
+    for (PlaceState& place : group.places)
+        if (place.state != PlaceState::State::free) place.task.serial = group.jobs[place.job].serial;
+}
+
+void ShaderCores::go_on(unsigned slot) {
+    const std::lock_guard lock(mutex_);
+    groups_[slot].held = false;
+    fresh_ = true;
+    count_ready();
+}
+
 bool ShaderCores::flushed(unsigned number) const {
     const std::lock_guard lock(mutex_);
     return leaving_space_[number] == 0;
@@ -303,7 +322,7 @@ void ShaderCores::count_ready() {
         std::uint64_t tasks = 0;
         for (const Job& job : group.jobs)
             if (job.state == Job::State::running && job.next != job.end)
-                tasks += (job.end - job.next + job.per_task - 1) / job.per_task;
+                tasks += std::min<std::uint64_t>(free, (job.end - job.next - 1) / job.per_task + 1);
         ready += static_cast<unsigned>(std::min<std::uint64_t>(tasks, free));
     }
     ready_.store(ready, std::memory_order_relaxed);

@@ -85,12 +85,14 @@ class ShaderCores {
 
     /// Bytes that save() may need.
     [[nodiscard]] static std::size_t save_bytes(unsigned cores, unsigned streams_per_group);
-    /// Hands what a held slot that is not busy has in flight to `write(offset, bytes)`, and takes it back by
-    /// `read(offset, bytes)`. False: one of them said so.
+    /// Hands what a held slot that is not busy has in flight to `write(offset, bytes)`. False: it said so.
     template <typename Write>
     bool save(unsigned slot, Write write) const;
+    /// Takes it back, into a free slot, by `read(offset, bytes)`, and holds it until go_on(). False: that
+    /// said so, and the slot is free.
     template <typename Read>
     bool restore(unsigned slot, const AddressSpace& space, unsigned space_number, Read read);
+    void go_on(unsigned slot);
 
     /// Runs `change`, which changes the tables or TLB of address space `number`, with no slice beginning
     /// meanwhile; true if all slices that had begun before are over. Else flushed() says when.
@@ -156,6 +158,9 @@ class ShaderCores {
     void left(Group& group, PlaceState& place, shader::Outcome outcome, const shader::Fault& fault);
     void finish_if_over(Group& group, std::uint32_t index);
     void drop(Group& group, std::uint32_t index);
+    template <typename Read>
+    static bool read_back(Group& group, Read read);
+    void renumber(Group& group);
     void count_ready();
     void tell();
 
@@ -175,7 +180,7 @@ class ShaderCores {
 
 template <typename Write>
 bool ShaderCores::save(unsigned slot, Write write) const {
-    const std::lock_guard lock(mutex_);
+    // Without the mutex, for copying takes long: of a group that is held and not busy runners change nothing.
     const Group& group = groups_[slot];
     std::uint64_t offset = 0;
     const auto put = [&](const void* from, std::size_t bytes) {
@@ -209,10 +214,22 @@ bool ShaderCores::save(unsigned slot, Write write) const {
 
 template <typename Read>
 bool ShaderCores::restore(unsigned slot, const AddressSpace& space, unsigned space_number, Read read) {
-    const std::lock_guard lock(mutex_);
+    // Without the mutex: runners look no further into a group without an address space.
     Group& group = groups_[slot];
+    if (!read_back(group, read)) {
+        release(slot);
+        return false;
+    }
+    const std::lock_guard lock(mutex_);
+    renumber(group);
+    group.held = true;
     group.space = &space;
     group.space_number = space_number;
+    return true;
+}
+
+template <typename Read>
+bool ShaderCores::read_back(Group& group, Read read) {
     std::uint64_t offset = 0;
     const auto get = [&](void* to, std::size_t bytes) {
         const bool done = read(offset, std::span(static_cast<std::byte*>(to), bytes));
@@ -224,9 +241,7 @@ bool ShaderCores::restore(unsigned slot, const AddressSpace& space, unsigned spa
     for (std::uint32_t n = 0; n < header.jobs; ++n) {
         std::uint32_t index = 0;
         if (!get(&index, sizeof index) || index >= group.jobs.size()) return false;
-        Job& job = group.jobs[index];
-        if (!get(&job, sizeof job)) return false;
-        job.serial = ++serials_;  // code may have changed meanwhile
+        if (!get(&group.jobs[index], sizeof(Job))) return false;
     }
     for (std::uint32_t n = 0; n < header.places; ++n) {
         SavedPlace saved{};
@@ -239,15 +254,12 @@ bool ShaderCores::restore(unsigned slot, const AddressSpace& space, unsigned spa
         place.state = PlaceState::State::paused;
         place.job = saved.job;
         place.task = {.job = &group.jobs[saved.job].job,
-                      .serial = group.jobs[saved.job].serial,
+                      .serial = 0,
                       .next = saved.next,
                       .end = saved.end,
                       .core = saved.index,
                       .workgroup = place.workgroup.get()};
     }
-    group.held = false;
-    fresh_ = true;
-    count_ready();
     return true;
 }
 

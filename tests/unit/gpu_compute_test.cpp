@@ -28,6 +28,17 @@ constexpr std::string_view kCount = R"(
     BRANCHZ.reconverge r1, offset:loop
     NOP.end
 )";
+/// Draws a ticket at u0, u1 and stores it at u2, u3.
+constexpr std::string_view kTicket = R"(
+    IADD.u32 r2, u0, 0x0
+    IADD.u32 r3, u1, 0x0
+    IADD_IMM.i32 r4, 0x0, #0x1
+    ATOM_RETURN.i32.slot0.aadd.wait0 @r6, @r4, r2, offset:0x0
+    IADD.u32 r2, u2, 0x0
+    IADD.u32 r3, u3, 0x0
+    STORE.i32.slot0.end @r6, r2, offset:0
+)";
+constexpr std::uint64_t kNop = 0;
 constexpr std::string_view kForEver = R"(
     loop:
     BRANCHZ.eq.reconverge 0x0, offset:loop
@@ -175,6 +186,23 @@ TEST(RunCompute, SeesWhatTheProgramBecameBetweenJobs) {
     EXPECT_EQ(out.u32(), 5u);
 }
 
+TEST(RunCompute, OfMoreWorkgroupsThanAnybodyCanRunIsBegun) {
+    Rig rig;
+    const Memory out = rig.memory();
+    const Shader shader(rig, kCount, {low(out.va), high(out.va), 1, 0});
+    Queue& queue = rig.group().queue(0);
+    queue.submit([&](W& w) {
+        shader.run(w, ~0U, 1);
+        w.words().back() = kNop;  // instead: tasks of so many that sums of them exceed 64 bits
+        w.move32(r(38), ~0U);
+        w.word(csf::encode<csf::Op::run_compute>(
+            csf::Operand<csf::Arg::task_increment>{1},
+            csf::Operand<csf::Arg::task_axis>{static_cast<std::uint64_t>(csf::TaskAxis::z)}));
+    });
+    queue.ring();
+    rig.step_until([&] { return out.u32() >= 100; });
+}
+
 TEST(RunComputeForEver, HoldsUpNeitherItsStreamNorItsGroupNorOthers) {
     Rig rig;
     const Memory out = rig.memory(4);
@@ -241,6 +269,67 @@ TEST(SuspendedCompute, GoesOnWhereItWasOnAnotherSlot) {
     EXPECT_GT(suspended, 3u);
     EXPECT_EQ(out.u32(), 5 * 30'000u);
     EXPECT_EQ(queue.reg(90), 7u);
+}
+
+TEST(SuspendedCompute, StartsItsJobsInTheOldOrder) {
+    Rig rig{{.group_slots = 1, .streams_per_group = 1, .shader_cores = 1}};
+    const Memory out = rig.memory();
+    const Shader slow(rig, kCount, {low(out.va + 64), high(out.va + 64), 30'000, 0});
+    std::deque<Shader> tickets;
+    for (std::uint32_t i = 0; i < 3; ++i)
+        tickets.emplace_back(rig, kTicket,
+                             std::initializer_list<std::uint32_t>{low(out.va), high(out.va),
+                                                                  low(out.va + 4 + 4 * i), high(out.va)});
+    Group& group = rig.group({.start = false});
+    Queue& queue = group.queue(0);
+    group.start_on(0);
+    queue.submit([&](W& w) {
+        // The place that the first one leaves is taken by the last.
+        slow.run(w, 1, 1);
+        slow.run(w, 1, 1);
+        for (const Shader& shader : tickets) shader.run(w, 1, 1);
+    });
+    queue.ring();
+    rig.step_until([&] { return out.u32(64) >= 30'000 && queue.drained(); });
+    group.suspend();
+    group.resume_on(0);
+    rig.run_until_idle();
+    for (unsigned i = 0; i < 3; ++i) EXPECT_EQ(out.u32(4 + 4 * i), i);
+}
+
+TEST(SuspendedCompute, EndsWithAStreamThatDoesNotComeBack) {
+    Rig rig;
+    const Shader endless(rig, kForEver);
+    Group& group = rig.group({.start = false});
+    Queue& queue = group.queue(0);
+    group.start_on(0);
+    queue.submit([&](W& w) { endless.run(w, 1); });
+    queue.ring();
+    rig.step_until([&] { return queue.drained(); });
+    group.suspend();
+    queue.input().insert += 4;  // no instruction ends there
+    group.resume_on(0);
+    EXPECT_EQ(queue.fatal().type, Exception::cs_config_fault);
+    rig.run_until_idle();
+}
+
+TEST(SuspendedCompute, IsLostWithItsSuspendBuffer) {
+    Rig rig;
+    const Shader endless(rig, kForEver);
+    Group& group = rig.group({.queues = 2, .start = false});
+    group.start_on(0);
+    group.queue(0).submit([&](W& w) { endless.run(w, 1); });
+    group.queue(0).ring();
+    rig.step_until([&] { return group.queue(0).drained(); });
+    group.suspend();
+    // Its streams are there, its jobs are not.
+    for (std::uint64_t at = kPage; at < group.suspend_buffer.bytes; at += kPage)
+        if (at > 4 * sizeof(StreamState)) rig.mcu_vm.unmap(group.suspend_buffer.va + at);
+    rig.flush(rig.mcu_vm);
+    group.resume_on(0);
+    EXPECT_EQ(group.queue(0).fatal().type, Exception::cs_config_fault);
+    EXPECT_EQ(group.queue(1).fatal().type, Exception::ok);
+    rig.run_until_idle();
 }
 
 TEST(ShaderFault, OfAnUnmappedAddressIsThatOfTheAddressSpace) {
