@@ -4,6 +4,8 @@
 // the instruction word if it has modifiers of its own.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <utility>
 
 #include "gpu/shader/alu_operand.hpp"
@@ -20,7 +22,7 @@ namespace belfry::gpu::shader::BELFRY_SIMD {
 template <Type kResultType, Type... kTypes>
 struct Signature {
     static constexpr Type kResult = kResultType;
-    static constexpr Type kSources[] = {kTypes...};
+    static constexpr std::array<Type, sizeof...(kTypes)> kSources{kTypes...};
     static constexpr std::size_t kSourceCount = sizeof...(kTypes);
     static constexpr bool kFrequent = false;  // worth a handler for abs and neg alone
     static constexpr bool is_float(Type type) { return type == Type::f32 || type == Type::f16; }
