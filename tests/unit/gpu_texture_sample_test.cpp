@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "gpu/texture/cube.hpp"
+#include "gpu/texture/planar.hpp"
 #include "gpu/texture/sample.hpp"
 #include "gpu_texture_rig.hpp"
 
@@ -487,6 +488,45 @@ TEST(TextureLod, AnisotropicLookupsAverageAlongTheirAxis) {
     const Footprint footprint{.lod_256 = 0, .taps = 4, .extent = {4, 0}};
     EXPECT_NEAR(red(sample(view, sampler, {.at = {0.5F, 0.5F, 0}}, footprint)), (36 + 49 + 64 + 81) / 4.0,
                 1e-3);
+}
+
+TEST(TextureSample, PlanarLookupsAreNoOthers) {
+    Random random(21);
+    unsigned planar_ones = 0;
+    for (unsigned round = 0; round < 300; ++round) {
+        constexpr std::array<std::uint32_t, 4> kFormats{187U << 12 | 4, kR32F, 187U << 12 | 1U << 20, kR32Ui};
+        ImageLayout layout{.format = kFormats[random() % 4],
+                           .ordering = random() % 2 == 0 ? Ordering::linear : Ordering::u_interleaved,
+                           .width = 1 + random() % 40,
+                           .height = 1 + random() % 40,
+                           .levels = 1 + random() % 3};
+        if (random() % 3 == 0) layout.swizzle = 2 | 5 << 3 | 0 << 6 | 4 << 9;
+        TestImage image(layout);
+        for (std::byte& byte : image.memory().bytes().subspan(64 + 3 * kDescriptorBytes))
+            byte = std::byte(random() & 63);
+        View view(image.texture(), image.memory());
+        const Sampler sampler = SamplerWords{.wrap_s = kWraps[random() % 6],
+                                             .wrap_t = kWraps[random() % 6],
+                                             .minify_linear = random() % 2 == 0,
+                                             .magnify_linear = random() % 2 == 0,
+                                             .mip_mode = random() % 2 * 3,
+                                             .reduction = random() % 8 == 0 ? 2U : 0U,
+                                             .normalized = random() % 4 != 0}
+                                    .sampler();
+        const Footprint footprint{.lod_256 = static_cast<std::int32_t>(random() % 5) * 128 - 128};
+        const auto planar = PlanarLookup::prepare(view, sampler, footprint.lod_256);
+        if (!planar) continue;
+        ++planar_ones;
+        std::uniform_real_distribution<float> anywhere(-2, 3);
+        for (unsigned i = 0; i < 200; ++i) {
+            const float scale = sampler.normalized ? 1.0F : 20.0F;
+            const float s =
+                i % 8 == 0 ? static_cast<float>(random() % 64) / 32 * scale : anywhere(random) * scale;
+            const float t = i % 50 == 0 ? NAN : anywhere(random) * scale;
+            ASSERT_EQ(planar->at(s, t), sample(view, sampler, {.at = {s, t, 0}}, footprint)) << s << " " << t;
+        }
+    }
+    EXPECT_GT(planar_ones, 60U);
 }
 
 // --- hostile input

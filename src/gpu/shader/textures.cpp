@@ -16,6 +16,7 @@
 #include "gpu/shader/texture_access.hpp"
 #include "gpu/texture/cube.hpp"
 #include "gpu/texture/numbers.hpp"
+#include "gpu/texture/planar.hpp"
 #include "gpu/texture/sample.hpp"
 #include "gpu/texture/view.hpp"
 
@@ -215,6 +216,19 @@ Result single(const Fields& fields, const Staging& staging, const Pair& pair, un
     return {texel, fields.shadow ? texture::Kind::floating : texture.format.kind()};
 }
 
+/// The same for all of `lanes`, if they differ in the place alone.
+std::optional<texture::PlanarLookup> planar_lookup(const Fields& fields, const Staging& staging,
+                                                   const Pair& pair, LaneMask lanes) {
+    const bool same_lod = fields.lod_mode == LodMode::zero ||
+                          (fields.lod_mode == LodMode::explicit_lod && alike(*staging.lod, lanes) == lanes);
+    if (pair.sampler == nullptr || fields.dimension != valhall::Dimension::d2 || !same_lod || fields.array ||
+        fields.shadow || fields.offset)
+        return std::nullopt;
+    const texture::Footprint footprint =
+        footprint_of(fields, staging, pair.view->texture(), *pair.sampler, first_of(lanes));
+    return texture::PlanarLookup::prepare(*pair.view, *pair.sampler, footprint.lod_256);
+}
+
 Result gather(const Fields& fields, const Staging& staging, const Pair& pair, unsigned lane,
               std::int64_t& /*steps*/) {
     if (pair.sampler == nullptr) return {};
@@ -284,8 +298,8 @@ Handles handles_of(bool wide, std::uint32_t low, std::uint32_t high) {
             .sampler = handle_of(table_of_field(low >> 11 & 15), low & 0x7ff)};
 }
 
-/// Calls `look(pair, lane)` for the active lanes that have a texture, and puts what it returns into registers
-/// after all of them, because quads and results may share some.
+/// Calls `look(pair, lanes)` for active lanes that have the same texture, and what it returns for each of
+/// them; puts what that returns into registers after all, because quads and results may share some.
 template <typename Look>
 bool for_textures(Execution& execution, const Op& op, const Fields& fields, Look look) {
     TextureMemory memory(execution.memory);
@@ -314,9 +328,10 @@ bool for_textures(Execution& execution, const Op& op, const Fields& fields, Look
         if (sampler && sampler->ignore_srgb) texture->format.ignore_srgb();
         texture::View view(*texture, memory);
         const Pair pair{.view = &view, .sampler = sampler ? &*sampler : nullptr};
+        const auto look_one = look(pair, same);
         for (; same != 0; same &= same - 1) {
             const unsigned lane = first_of(same);
-            results[lane] = look(pair, lane);
+            results[lane] = look_one(lane);
             if (view.faulted()) return execution.raise_refusal(lane, AccessKind::read);
         }
     }
@@ -342,21 +357,30 @@ template <Name kName, LaneLookup kLookup>
 bool look_up(Execution& execution, const Op& op) {
     const Fields fields = fields_of<kName>(op.word);
     const Staging staging(fields, execution.operands, op.destination);
-    return for_textures(execution, op, fields, [&](const Pair& pair, unsigned lane) {
-        return kLookup(fields, staging, pair, lane, execution.steps);
+    return for_textures(execution, op, fields, [&](const Pair& pair, LaneMask lanes) {
+        std::optional<texture::PlanarLookup> planar;
+        if constexpr (kName == Name::tex_single) planar = planar_lookup(fields, staging, pair, lanes);
+        return [&, planar](unsigned lane) -> Result {
+            if (!planar) return kLookup(fields, staging, pair, lane, execution.steps);
+            const float s = as_float((*staging.coordinate[0])[lane]);
+            const float t = as_float((*staging.coordinate[1])[lane]);
+            return {planar->at(s, t), pair.view->texture().format.kind()};
+        };
     });
 }
 
 /// TEX_GRADIENT with derivatives as they are: pairs along x and y for each coordinate.
 bool take_derivatives(Execution& execution, const Op& op) {
     const Fields fields = fields_of<Name::tex_gradient>(op.word);
-    return for_textures(execution, op, fields, [&](const Pair& pair, unsigned lane) {
-        texture::Gradient given;
-        for (unsigned i = 0; i < fields.coordinates(); ++i) {
-            given.ddx[i] = as_float(execution.operands.reg(op.destination + 2 * i)[lane]);
-            given.ddy[i] = as_float(execution.operands.reg(op.destination + 2 * i + 1)[lane]);
-        }
-        return gradient_words(fields, pair, given);
+    return for_textures(execution, op, fields, [&](const Pair& pair, LaneMask /*lanes*/) {
+        return [&](unsigned lane) {
+            texture::Gradient given;
+            for (unsigned i = 0; i < fields.coordinates(); ++i) {
+                given.ddx[i] = as_float(execution.operands.reg(op.destination + 2 * i)[lane]);
+                given.ddy[i] = as_float(execution.operands.reg(op.destination + 2 * i + 1)[lane]);
+            }
+            return gradient_words(fields, pair, given);
+        };
     });
 }
 

@@ -4,71 +4,11 @@
 #include <cmath>
 
 #include "gpu/texture/cube.hpp"
+#include "gpu/texture/filter.hpp"
 #include "gpu/texture/numbers.hpp"
 
 namespace belfry::gpu::texture {
 namespace {
-
-/// R, G, B, A at once.
-using Colour = float __attribute__((vector_size(16)));
-
-/// The same of 8-bit UNORM.
-using Bytes = std::int32_t __attribute__((vector_size(16)));
-
-constexpr int kBorder = -1;
-
-/// A coordinate that a texture could have: what is far outside stays outside.
-float bounded(float value) {
-    constexpr float kFar = 0x1p24F;
-    if (value >= -kFar && value <= kFar) [[likely]]
-        return value;
-    return value > 0 ? kFar : value < 0 ? -kFar : 0;
-}
-
-/// Of a bounded value: no library's floor, which is a call.
-int floor_to_int(float value) {
-    const int towards_zero = static_cast<int>(value);
-    return towards_zero - (static_cast<float>(towards_zero) > value ? 1 : 0);
-}
-
-/// Texel that coordinate `i` of an axis stands for, or kBorder. The formulas are those of Vulkan.
-int wrapped(Wrap wrap, int i, int size) {
-    if (i >= 0 && i < size) [[likely]]
-        return i;
-    const auto mirrored = [](int n) { return n >= 0 ? n : -1 - n; };
-    const auto modulo = [](int n, int m) {
-        const int rest = n % m;
-        return rest < 0 ? rest + m : rest;
-    };
-    switch (wrap) {
-        case Wrap::repeat:                 return modulo(i, size);
-        case Wrap::clamp_to_edge:          return std::clamp(i, 0, size - 1);
-        case Wrap::border:                 return i < 0 || i >= size ? kBorder : i;
-        case Wrap::mirrored_repeat:        return size - 1 - mirrored(modulo(i, 2 * size) - size);
-        case Wrap::mirrored_clamp_to_edge: return std::min(mirrored(i), size - 1);
-        case Wrap::mirrored_border:        return mirrored(i) >= size ? kBorder : mirrored(i);
-    }
-    return kBorder;
-}
-
-/// The two texels of an axis that a linear lookup lies between.
-struct Pair {
-    int first, second;
-    float weight;  // of the second
-};
-
-Pair between(float u) {
-    const float centred = bounded(u - 0.5F);
-    const int first = floor_to_int(centred);
-    return {.first = first, .second = first + 1, .weight = centred - static_cast<float>(first)};
-}
-
-/// The same with weights of 8 bits, in 1/256.
-Pair between_256ths(float u) {
-    constexpr float kFar = 0x1p22F;
-    const int fixed = static_cast<int>(std::clamp(bounded(u), -kFar, kFar) * 256) - 128;
-    return {.first = fixed >> 8, .second = (fixed >> 8) + 1, .weight = static_cast<float>(fixed & 0xff)};
-}
 
 bool passes(std::uint8_t compare, float texel, float reference) {
     if (compare == 7) return true;
@@ -204,14 +144,9 @@ class Lookup {
                 return true;
         return false;
     }
-    static Bytes mixed(Bytes first, Bytes second, float weight_256) {
-        return first + ((static_cast<std::int32_t>(weight_256) * (second - first) + 128) >> 8);
-    }
     Bytes bytes_at(const Plane& plane, int x, int y, int z) {
-        using Narrow = std::uint8_t __attribute__((vector_size(4)));
-        const std::uint32_t channels = view_.texel_bytes(plane, static_cast<unsigned>(x),
-                                                         static_cast<unsigned>(y), static_cast<unsigned>(z));
-        return __builtin_convertvector(std::bit_cast<Narrow>(channels), Bytes);
+        return widened(view_.texel_bytes(plane, static_cast<unsigned>(x), static_cast<unsigned>(y),
+                                         static_cast<unsigned>(z)));
     }
     Bytes row_bytes(const Plane& plane, const Pair& x, int y, int z) {
         const Bytes first = bytes_at(plane, x.first, y, z);
@@ -226,8 +161,7 @@ class Lookup {
         Bytes bytes = slice_bytes(plane, pair, pair[2].first);
         if (pair[2].first != pair[2].second)
             bytes = mixed(bytes, slice_bytes(plane, pair, pair[2].second), pair[2].weight);
-        const Colour channels = __builtin_convertvector(bytes, Colour) / 255.0F;
-        return std::bit_cast<Colour>(view_.texture().format.arranged(std::bit_cast<Texel>(channels)));
+        return std::bit_cast<Colour>(arranged(view_.texture().format, bytes));
     }
 
     Colour bilinear_cube(unsigned level, const std::array<Pair, 3>& pair) {
@@ -279,23 +213,6 @@ class Lookup {
     Shadow shadow_;
     float reference_;
 };
-
-/// Levels that a lookup takes, and how much of the second.
-struct Levels {
-    unsigned first, second;
-    float weight;
-};
-
-Levels choose_levels(const Texture& texture, const Sampler& sampler, std::int32_t lod_256) {
-    const auto lod = static_cast<unsigned>(clamp_to_texture(texture, lod_256));
-    switch (sampler.mip_mode) {
-        case MipMode::none:      return {0, 0, 0};
-        case MipMode::nearest:   return {std::min((lod + 128) / 256, texture.levels - 1), 0, 0};
-        case MipMode::trilinear: break;
-    }
-    const unsigned first = lod / 256;
-    return {first, std::min(first + 1, texture.levels - 1), static_cast<float>(lod % 256) / 256};
-}
 
 }  // namespace
 
