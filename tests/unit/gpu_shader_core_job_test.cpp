@@ -100,6 +100,7 @@ TEST(ShaderJob, UniformsBeyondTheirNumberRead0) {
     EXPECT_EQ(rig.out(0), 77U);
     // A job with fewer, on the same core.
     ASSERT_TRUE(rig.start());
+    EXPECT_EQ(rig.job.uniform_count, 128U);
     rig.job.uniform_count = 4;
     ASSERT_EQ(rig.step(0, 0, 1U << 20), Outcome::finished);
     EXPECT_EQ(rig.out(0), 0U);

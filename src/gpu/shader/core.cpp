@@ -1,7 +1,7 @@
 #include "gpu/shader/core.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <utility>
 
 #include "belfry/uapi/valhall.hpp"
 #include "gpu/shader/execution.hpp"
@@ -45,13 +45,14 @@ struct Core::State {
     Programs programs;
     std::array<Lanes, kSharedBankLanes> shared{};
     LocalIds local_ids{};
+    std::uint32_t uniforms_spread = 0;
     std::uint64_t serial = 0;
     std::uint64_t generation = 0;
 
     State();
     Lanes& bank(OperandIndex index) { return shared[index & ~kSharedBank]; }
     void begin(const Task& task, const Translation& translation, std::uint64_t generation_now);
-    void spread(const Job& job, std::uint32_t core);
+    void spread(const Job& job);
 
     WorkgroupStop run_workgroup(Workgroup& workgroup, std::int64_t& steps, const std::atomic<bool>& leave);
     WarpStop run_warp(Warp& warp, const std::atomic<bool>& leave);
@@ -65,27 +66,31 @@ Core::State::State() {
     for (unsigned lane = 0; lane < kLanes; ++lane) bank(kLaneId)[lane] = lane;
 }
 
-/// What all warps of the task share, for operands.
-void Core::State::spread(const Job& job, std::uint32_t core) {
-    for (unsigned i = 0; i < job.uniforms.size(); ++i)
+/// What all warps of a job share, as operands. Of the uniforms, those that the last job left are cleared.
+void Core::State::spread(const Job& job) {
+    const std::uint32_t stale = std::exchange(uniforms_spread, job.uniform_count);
+    for (std::uint32_t i = 0; i < std::max(stale, job.uniform_count); ++i)
         fill(bank(static_cast<OperandIndex>(kUniforms + i)), i < job.uniform_count ? job.uniforms[i] : 0);
-    fill_pair(&bank(kWorkgroupLocalPointer), workgroup_local_pointer(job, core));
     fill_pair(&bank(kResourceTablePointer), job.resource_table);
-    fill(bank(kCoreId), core);
+    local_ids = LocalIds(job);
 }
 
 void Core::State::begin(const Task& task, const Translation& translation, std::uint64_t generation_now) {
     Execution& x = execution;
-    const bool same_memory = task.serial == serial && generation_now == generation;
-    const bool same_shared = task.serial == serial && x.core == task.core;
+    const bool same_job = task.serial == serial;
+    const bool same_core = same_job && x.core == task.core;
+    const bool same_memory = same_job && generation_now == generation;
     x.job = task.job;
     x.core = task.core;
     x.workgroup = task.workgroup;
     x.translation = &translation;
     x.memory.use(translation);
     programs.use(translation);
-    if (task.serial != serial) local_ids = LocalIds(*task.job);
-    if (!same_shared) spread(*task.job, task.core);
+    if (!same_job) spread(*task.job);
+    if (!same_core) {
+        fill_pair(&bank(kWorkgroupLocalPointer), workgroup_local_pointer(*task.job, task.core));
+        fill(bank(kCoreId), task.core);
+    }
     serial = task.serial;
     generation = generation_now;
     if (same_memory) return;
