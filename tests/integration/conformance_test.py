@@ -40,6 +40,10 @@ class Conformance(unittest.TestCase):
             "a.pass.1": "Pass", "b.crash.1": "Crash", "c.pass.2": "Pass", "d.lost.1": "DeviceLost", "e.pass.3": "Pass",
             "f.exit.1": "Crash", "g.pass.4": "Pass"})
 
+    def test_blames_no_case_for_a_device_that_the_case_before_lost(self):
+        cases = ["dEQP-VK.a.fail.1", "dEQP-VK.b.victim.1", "dEQP-VK.c.pass.1"]
+        self.assertEqual(self.statuses(cases), {"a.fail.1": "Fail", "b.victim.1": "Pass", "c.pass.1": "Pass"})
+
     def test_ends_a_case_that_does_not_end(self):
         cases = ["dEQP-VK.a.hang.1", "dEQP-VK.b.pass.1"]
         self.assertEqual(self.statuses(cases, "--timeout", "3"), {"a.hang.1": "Timeout", "b.pass.1": "Pass"})
