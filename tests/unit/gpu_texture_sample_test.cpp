@@ -267,6 +267,19 @@ TEST(TextureSample, UnnormalisedCoordinatesCountTexels) {
     EXPECT_EQ(red(sample(view, sampler, {.at = {-4.0F, 100.0F, 0}}, {})), texels.at(0, 6));
 }
 
+TEST(TextureSample, TheViewsSizeCountsAndNotTheImages) {
+    // As of a view that sees 4x4 blocks as texels: planes tell the image's size.
+    Texels texels({.format = kR32F, .width = 16, .height = 16});
+    DescriptorWords words = texels.image.descriptor();
+    words[1] = 3 | 3 << 16;
+    View view(parse_texture(bytes_of(words)).value(), texels.image.memory());
+    const Sampler sampler = SamplerWords{}.sampler();
+    EXPECT_EQ(red(sample(view, sampler, {.at = {2.5F / 4, 1.5F / 4, 0}}, {})), texels.at(2, 1));
+    EXPECT_TRUE(view.fetch(0, 0, 3, 3, 0).has_value());
+    EXPECT_FALSE(view.fetch(0, 0, 4, 3, 0).has_value());
+    EXPECT_FALSE(view.address(0, 3, 4, 0).has_value());
+}
+
 TEST(TextureSample, BordersHaveOnlyTheComponentsOfTheFormat) {
     const auto outside = [](std::uint32_t format, std::uint32_t clump, unsigned bytes,
                             std::uint32_t swizzle) {

@@ -253,15 +253,14 @@ Result fetch(const Fields& /*fields*/, const Staging& staging, const Pair& pair,
     unsigned slice = is_3d ? coordinate(2) : offsets >> 16 & 0xff;
     unsigned layer = (*staging.array)[lane];
     Result result{.kind = texture.format.kind()};
+    if (level >= texture.levels) return result;
     if (pair.sampler != nullptr && pair.sampler->clamp_layer) layer = std::min(layer, texture.layers - 1);
     if (pair.sampler != nullptr && pair.sampler->clamp_coordinates) {
-        const texture::Plane* const plane = pair.view->plane(level, layer);
-        if (plane == nullptr) return result;
         const auto within = [](unsigned value, unsigned size) {
             return static_cast<unsigned>(std::clamp(static_cast<int>(value), 0, static_cast<int>(size - 1)));
         };
-        x = within(x, plane->width);
-        y = within(y, plane->height);
+        x = within(x, pair.view->width(level));
+        y = within(y, pair.view->height(level));
         if (is_3d) slice = within(slice, pair.view->slices(level));
     }
     if (const auto texel = pair.view->fetch(level, layer, x, y, slice))

@@ -89,8 +89,6 @@ std::optional<Plane> parse_plane(DescriptorBytes bytes) {
     return Plane{
         .clump = *clump,
         .ordering = static_cast<Ordering>(ordering),
-        .width = words(7, 15, 0) + 1,
-        .height = words(7, 31, 16) + 1,
         .address = words.pair(2),
         .row_stride = words.word(4),
         .slice_stride = static_cast<std::int32_t>(words.word(6)),

@@ -55,7 +55,6 @@ enum class Ordering : std::uint8_t { u_interleaved = 1, linear = 2 };
 struct Plane {
     Clump clump;
     Ordering ordering;
-    std::uint32_t width, height;  ///< in texels
     std::uint64_t address;
     std::uint32_t row_stride;   ///< bytes between rows of elements, or of tiles
     std::int32_t slice_stride;  ///< bytes between depth slices or samples

@@ -27,18 +27,18 @@ std::optional<PlanarLookup> PlanarLookup::prepare(View& view, const Sampler& sam
         return std::nullopt;
     else
         lookup.way_ = texture.format.is_plain_bytes() ? Way::bytes : Way::floats;
+    lookup.width_ = static_cast<int>(view.width(levels.first));
+    lookup.height_ = static_cast<int>(view.height(levels.first));
     if (sampler.normalized) {
-        lookup.s_scale_ = static_cast<float>(lookup.plane_->width);
-        lookup.t_scale_ = static_cast<float>(lookup.plane_->height);
+        lookup.s_scale_ = static_cast<float>(lookup.width_);
+        lookup.t_scale_ = static_cast<float>(lookup.height_);
     }
     return lookup;
 }
 
 Texel PlanarLookup::at(float s, float t) const {
-    const int width = static_cast<int>(plane_->width);
-    const int height = static_cast<int>(plane_->height);
-    const auto column = [&](int i) { return static_cast<unsigned>(wrapped(sampler_->wrap[0], i, width)); };
-    const auto row = [&](int i) { return static_cast<unsigned>(wrapped(sampler_->wrap[1], i, height)); };
+    const auto column = [&](int i) { return static_cast<unsigned>(wrapped(sampler_->wrap[0], i, width_)); };
+    const auto row = [&](int i) { return static_cast<unsigned>(wrapped(sampler_->wrap[1], i, height_)); };
     const float u = s * s_scale_;
     const float v = t * t_scale_;
     if (way_ == Way::nearest)

@@ -28,6 +28,7 @@ class PlanarLookup {
     View* view_ = nullptr;
     const Sampler* sampler_ = nullptr;
     const Plane* plane_ = nullptr;
+    int width_ = 1, height_ = 1;
     float s_scale_ = 1, t_scale_ = 1;
     Way way_{};
 };

@@ -34,7 +34,7 @@ class Lookup {
         if (plane == nullptr) return {};
         std::array<int, 3> i{};
         for (unsigned axis = 0; axis < dimensions(); ++axis) {
-            const int size = size_of(*plane, level, axis);
+            const int size = size_of(level, axis);
             const int unwrapped = floor_to_int(bounded(scaled(at[axis], size))) + offset_[axis];
             const Wrap wrap = seamless() ? Wrap::clamp_to_edge : sampler_.wrap[axis];
             i[axis] = wrapped(wrap, unwrapped, size);
@@ -47,7 +47,7 @@ class Lookup {
         if (plane == nullptr) return Colour{};
         std::array<Pair, 3> pair{};
         for (unsigned axis = 0; axis < dimensions(); ++axis) {
-            const int size = size_of(*plane, level, axis);
+            const int size = size_of(level, axis);
             const float u = scaled(at[axis], size);
             pair[axis] = filters_bytes_ ? between_256ths(u) : between(u);
             // A texel of no weight takes no part, whatever it is.
@@ -67,7 +67,7 @@ class Lookup {
         if (plane == nullptr) return {};
         std::array<Pair, 3> pair{};
         for (unsigned axis = 0; axis < dimensions(); ++axis) {
-            const int size = size_of(*plane, 0, axis);
+            const int size = size_of(0, axis);
             pair[axis] = between(scaled(at[axis], size));
             if (!seamless()) wrap_pair(pair[axis], axis, size);
         }
@@ -98,8 +98,10 @@ class Lookup {
     }
     [[nodiscard]] bool seamless() const { return cube_face_ < 6; }
 
-    [[nodiscard]] int size_of(const Plane& plane, unsigned level, unsigned axis) const {
-        const std::uint32_t size = axis == 0 ? plane.width : axis == 1 ? plane.height : view_.slices(level);
+    [[nodiscard]] int size_of(unsigned level, unsigned axis) const {
+        const unsigned size = axis == 0   ? view_.width(level)
+                              : axis == 1 ? view_.height(level)
+                                          : view_.slices(level);
         return static_cast<int>(size);
     }
     [[nodiscard]] float scaled(float coordinate, int size) const {
@@ -176,8 +178,7 @@ class Lookup {
     /// Four texels around a place of a face, some of them on its neighbours. Where three faces meet there are
     /// but three, and the fourth is their average.
     std::array<Texel, 4> cube_texels(unsigned level, const std::array<Pair, 3>& pair) {
-        const Plane* const face = view_.plane(level, layer_);
-        const int size = face != nullptr ? static_cast<int>(face->width) : 1;
+        const int size = size_of(level, 0);
         const auto within = [size](int i) { return std::clamp(i, -1, size); };
         const std::array<int, 2> x{within(pair[0].first), within(pair[0].second)};
         const std::array<int, 2> y{within(pair[1].first), within(pair[1].second)};

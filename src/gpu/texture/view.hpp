@@ -39,13 +39,17 @@ class View {
         return plane_[slot] ? &*plane_[slot] : nullptr;
     }
 
+    /// A plane has a size of its own, which is the image's: that of a view that sees blocks as texels is
+    /// smaller.
+    [[nodiscard]] unsigned width(unsigned level) const { return std::max(texture_.width >> level, 1U); }
+    [[nodiscard]] unsigned height(unsigned level) const { return std::max(texture_.height >> level, 1U); }
     /// Depth of a level of three dimensions, number of samples otherwise.
     [[nodiscard]] unsigned slices(unsigned level) const {
         if (texture_.dimension != Dimension::d3) return texture_.samples;
         return std::max(texture_.depth >> level, 1U);
     }
 
-    /// A texel that lies within its plane, before the swizzle.
+    /// A texel that lies within its level, before the swizzle.
     Texel texel(const Plane& plane, unsigned x, unsigned y, unsigned slice) {
         Room room;
         const std::byte* const from = find(plane, x, y, slice, room);
@@ -69,7 +73,7 @@ class View {
     /// Any texel: nothing if it lies outside.
     std::optional<Texel> fetch(unsigned level, unsigned layer, unsigned x, unsigned y, unsigned slice) {
         const Plane* const found = plane(level, layer);
-        if (found == nullptr || x >= found->width || y >= found->height || slice >= slices(level))
+        if (found == nullptr || x >= width(level) || y >= height(level) || slice >= slices(level))
             return std::nullopt;
         return texel(*found, x, y, slice);
     }
@@ -77,7 +81,7 @@ class View {
     /// Where a texel of level 0 lies, of planes that hold texels as the format has them.
     std::optional<std::uint64_t> address(unsigned layer, unsigned x, unsigned y, unsigned slice) {
         const Plane* const found = plane(0, layer);
-        if (found == nullptr || x >= found->width || y >= found->height || slice >= slices(0) ||
+        if (found == nullptr || x >= width(0) || y >= height(0) || slice >= slices(0) ||
             found->clump.expand != nullptr)
             return std::nullopt;
         return element_address(*found, x, y, slice) + found->clump.offset;
