@@ -29,7 +29,9 @@ class FloatMode {
     [[nodiscard]] constexpr bool flushes_f16() const { return (bits_ & 4) != 0; }
     [[nodiscard]] constexpr bool suppresses_infinity() const { return (bits_ & 8) != 0; }
     [[nodiscard]] constexpr std::uint8_t bits() const { return bits_; }
-    [[nodiscard]] static constexpr FloatMode of_bits(std::uint8_t bits) { return FloatMode(bits << 16U); }
+    [[nodiscard]] static constexpr FloatMode of_bits(std::uint8_t bits) {
+        return FloatMode(std::uint32_t{bits} << 16);
+    }
 
   private:
     std::uint8_t bits_;

@@ -108,7 +108,9 @@ struct Fminmax32 : Signature<Type::f32, Type::f32, Type::f32> {
     }
     u32 operator()(u32 a, u32 b) const {
         const bool first = kGreater ? order(a) > order(b) : order(a) < order(b);
-        const bool take_first = (first & !is_nan(f32(a))) | is_nan(f32(b));
+        const bool a_is_nan = is_nan(f32(a));
+        const bool b_is_nan = is_nan(f32(b));
+        const bool take_first = (first & !a_is_nan) | b_is_nan;
         return canonical(f32(where(take_first, a, b)));
     }
 };

@@ -104,11 +104,13 @@ enum class Rscale : u8 { plain, zero_times_all_is_zero, zero_times_all_is_left, 
 template <Rscale kKind>
 struct FmaRscale : Signature<Type::f32, Type::f32, Type::f32, Type::f32, Type::word> {
     u32 operator()(u32 a, u32 b, u32 c, u32 d) const {
-        const bool zero = (f32(a) == 0) | (f32(b) == 0);
-        double product = static_cast<double>(f32(a)) * static_cast<double>(f32(b));
+        const float left = f32(a);
+        const float right = f32(b);
+        const bool zero = (left == 0) | (right == 0);
+        double product = static_cast<double>(left) * static_cast<double>(right);
         if constexpr (kKind == Rscale::zero_times_all_is_zero) product = where(zero, 0.0, product);
         if constexpr (kKind == Rscale::zero_times_all_is_left)
-            product = where(zero, static_cast<double>(f32(a)), product);
+            product = where(zero, static_cast<double>(left), product);
         const double sum = add_to_odd(product, static_cast<double>(f32(c)));
         const i32 exponent = kKind == Rscale::scale16 ? S16::get<0>(d) : static_cast<i32>(d);
         return canonical(static_cast<float>(scaled(sum, exponent)));
@@ -178,7 +180,7 @@ struct Flogd : Signature<Type::f32, Type::f32> {
         const u32 number = bits(static_cast<float>(kTwoByLn2 * kArtanh(t * t) / (m + 1)));
         const bool infinite = ((a & 0x7fffffff) == 0) | (a == kInfinity32);
         const u32 positive = where(infinite, kInfinity32, number);
-        return where(is_nan(f32(a)) | (f32(a) < 0), kNan32, positive);
+        return where(f32(a) >= 0, positive, kNan32);  // NaN is not either
     }
 };
 struct FaddLscale : Signature<Type::f32, Type::f32, Type::f32> {
