@@ -170,8 +170,12 @@ struct FloatCsel : Signature<Type::word, kFloatType<kHalves>, kFloatType<kHalves
     }
 };
 
-// Conversions. What has a rounding mode is a Rounded.
+// Conversions. Their rounding mode is Rounded, by the word, or the one that nearly all words have.
 
+template <u32 kMode>
+struct RoundedBy {
+    static constexpr Rounding rounding{kMode};
+};
 struct Rounded {
     Rounding rounding;
 
@@ -194,10 +198,10 @@ inline u32 to_integer(float value, const Rounding& rounding) {
     const float whole = round_to_whole(value, rounding);
     return kSigned ? to_signed(whole) : to_unsigned(whole);
 }
-template <bool kSigned>
-struct F32ToInteger : Signature<Type::word, Type::f32>, Rounded {
-    using Rounded::Rounded;
-    u32 operator()(u32 a) const { return to_integer<kSigned>(f32(a), rounding); }
+template <bool kSigned, class R>
+struct F32ToInteger : Signature<Type::word, Type::f32>, R {
+    using R::R;
+    u32 operator()(u32 a) const { return to_integer<kSigned>(f32(a), this->rounding); }
 };
 template <bool kSigned>
 struct F16ToInteger : Signature<Type::word, Type::f16>, Rounded {
@@ -217,11 +221,11 @@ struct HalvesToIntegers : Signature<Type::word, Type::f16>, Rounded {
             a);
     }
 };
-template <class E>
-struct IntegerToF32 : Signature<Type::f32, kTypeOf<E>>, Rounded {
-    using Rounded::Rounded;
+template <class E, class R>
+struct IntegerToF32 : Signature<Type::f32, kTypeOf<E>>, R {
+    using R::R;
     u32 operator()(u32 a) const {
-        return bits(narrow(static_cast<double>(static_cast<typename E::Value>(a)), rounding));
+        return bits(narrow(static_cast<double>(static_cast<typename E::Value>(a)), this->rounding));
     }
 };
 /// What is small enough to be exact; the element that the word has lowest.
@@ -258,10 +262,11 @@ struct BytesToShorts : Signature<Type::word, Type::word> {
 struct F16ToF32 : Signature<Type::f32, Type::f16> {
     u32 operator()(u32 a) const { return canonical(widen_half(a & 0xffff)); }
 };
-struct F32sToHalves : Signature<Type::f16, Type::f32, Type::f32>, Rounded {
-    using Rounded::Rounded;
+template <class R>
+struct F32sToHalves : Signature<Type::f16, Type::f32, Type::f32>, R {
+    using R::R;
     u32 operator()(u32 a, u32 b) const {
-        return narrow_half(f32(a), rounding) | narrow_half(f32(b), rounding) << 16;
+        return narrow_half(f32(a), this->rounding) | narrow_half(f32(b), this->rounding) << 16;
     }
 };
 

@@ -31,6 +31,20 @@ inline AluHandler pick_product(u64 word, FloatMode mode) {
         return pick<kName, Product>(word, mode);
     return pick_rounded<kName, Nearest, Directed>(word, mode);
 }
+/// Conversions, which have a handler of their own for the mode kUsual.
+template <valhall::Op kName, valhall::Round kUsual, template <class> class T>
+inline AluHandler pick_conversion(u64 word, FloatMode mode) {
+    using Fixed = T<RoundedBy<static_cast<u32>(kUsual)>>;
+    const bool usual = modifier<valhall::Mod::round>(Word<kName>{word}) == static_cast<u32>(kUsual);
+    return usual ? pick<kName, Fixed, T<Rounded>>(word, mode) : pick<kName, T<Rounded>>(word, mode);
+}
+template <class E>
+struct ConversionOf {
+    template <class R>
+    using ToF32 = IntegerToF32<E, R>;
+    template <class R>
+    using FromF32 = F32ToInteger<E::kIsSigned, R>;
+};
 template <valhall::Op kName, template <class, bool> class T, class E>
 inline AluHandler pick_saturating(u64 word, FloatMode mode) {
     return pick_if<kName, T<E, true>, T<E, false>, valhall::Mod::saturate>(word, mode);
@@ -106,6 +120,7 @@ inline AluHandler pick_clper(u64 word) {
 AluHandler handler(valhall::Op name, u64 word, FloatMode mode) {
     using enum valhall::Op;
     using enum Logic;
+    using enum valhall::Round;
     using I = valhall::Op;
     switch (name) {
         case mov_i32:      return pick<I::mov_i32, Mov>(word, mode);
@@ -239,54 +254,58 @@ AluHandler handler(valhall::Op name, u64 word, FloatMode mode) {
         case isub_s64:
             return pick_pair_if<I::isub_s64, Isub64<true, true>, Isub64<true, false>>(
                 modifier<valhall::Mod::saturate>(Word<I::isub_s64>{word}) != 0);
-        case shaddx_u64:      return pick_pair<I::shaddx_u64, Shaddx<false>>();
-        case shaddx_s64:      return pick_pair<I::shaddx_s64, Shaddx<true>>();
-        case imuld_u64:       return pick_pair<I::imuld_u64, Imuld>();
-        case not_old_i64:     return pick_pair<I::not_old_i64, Not64>();
-        case fadd_f32:        return pick_rounded<I::fadd_f32, Fadd32, Fadd32Directed>(word, mode);
-        case fma_f32:         return pick_product<I::fma_f32, Fmul32, Fma32, Fma32Directed>(word, mode);
-        case fadd_imm_f32:    return pick<I::fadd_imm_f32, FaddImm32>(word, mode);
-        case fmin_f32:        return pick<I::fmin_f32, Fminmax32<false>>(word, mode);
-        case fmax_f32:        return pick<I::fmax_f32, Fminmax32<true>>(word, mode);
-        case fround_f32:      return pick<I::fround_f32, Fround32>(word, mode);
-        case flush_f32:       return pick<I::flush_f32, Flush32>(word, mode);
-        case frexpm_f32:      return pick<I::frexpm_f32, Frexpm32>(word, mode);
-        case frexpe_f32:      return pick<I::frexpe_f32, Frexpe32>(word, mode);
-        case ldexp_f32:       return pick<I::ldexp_f32, Ldexp32>(word, mode);
-        case fadd_v2f16:      return pick_rounded<I::fadd_v2f16, Fadd16, Fadd16Directed>(word, mode);
-        case fma_v2f16:       return pick_product<I::fma_v2f16, Fmul16, Fma16, Fma16Directed>(word, mode);
-        case fadd_imm_v2f16:  return pick<I::fadd_imm_v2f16, FaddImm16>(word, mode);
-        case fmin_v2f16:      return pick<I::fmin_v2f16, Fminmax16<false>>(word, mode);
-        case fmax_v2f16:      return pick<I::fmax_v2f16, Fminmax16<true>>(word, mode);
-        case fround_v2f16:    return pick<I::fround_v2f16, Fround16>(word, mode);
-        case flush_v2f16:     return pick<I::flush_v2f16, Flush16>(word, mode);
-        case frexpm_v2f16:    return pick<I::frexpm_v2f16, Frexpm16>(word, mode);
-        case frexpe_v2f16:    return pick<I::frexpe_v2f16, Frexpe16>(word, mode);
-        case ldexp_v2f16:     return pick<I::ldexp_v2f16, Ldexp16>(word, mode);
-        case frcp_f32:        return pick<I::frcp_f32, Frcp32>(word, mode);
-        case frsq_f32:        return pick<I::frsq_f32, Frsq32>(word, mode);
-        case frcp_f16:        return pick<I::frcp_f16, Frcp16>(word, mode);
-        case frsq_f16:        return pick<I::frsq_f16, Frsq16>(word, mode);
-        case v2s16_to_v2f16:  return pick<I::v2s16_to_v2f16, IntegersToHalves<S16>>(word, mode);
-        case v2u16_to_v2f16:  return pick<I::v2u16_to_v2f16, IntegersToHalves<U16>>(word, mode);
-        case s32_to_f32:      return pick<I::s32_to_f32, IntegerToF32<S32>>(word, mode);
-        case u32_to_f32:      return pick<I::u32_to_f32, IntegerToF32<U32>>(word, mode);
-        case s16_to_s32:      return pick<I::s16_to_s32, Extend32<S16>>(word, mode);
-        case u16_to_u32:      return pick<I::u16_to_u32, Extend32<U16>>(word, mode);
-        case s8_to_s32:       return pick<I::s8_to_s32, Extend32<S8>>(word, mode);
-        case u8_to_u32:       return pick<I::u8_to_u32, Extend32<U8>>(word, mode);
-        case s16_to_f32:      return pick<I::s16_to_f32, SmallToF32<S16>>(word, mode);
-        case u16_to_f32:      return pick<I::u16_to_f32, SmallToF32<U16>>(word, mode);
-        case s8_to_f32:       return pick<I::s8_to_f32, SmallToF32<S8>>(word, mode);
-        case u8_to_f32:       return pick<I::u8_to_f32, SmallToF32<U8>>(word, mode);
-        case f32_to_s32:      return pick<I::f32_to_s32, F32ToInteger<true>>(word, mode);
-        case f32_to_u32:      return pick<I::f32_to_u32, F32ToInteger<false>>(word, mode);
+        case shaddx_u64:     return pick_pair<I::shaddx_u64, Shaddx<false>>();
+        case shaddx_s64:     return pick_pair<I::shaddx_s64, Shaddx<true>>();
+        case imuld_u64:      return pick_pair<I::imuld_u64, Imuld>();
+        case not_old_i64:    return pick_pair<I::not_old_i64, Not64>();
+        case fadd_f32:       return pick_rounded<I::fadd_f32, Fadd32, Fadd32Directed>(word, mode);
+        case fma_f32:        return pick_product<I::fma_f32, Fmul32, Fma32, Fma32Directed>(word, mode);
+        case fadd_imm_f32:   return pick<I::fadd_imm_f32, FaddImm32>(word, mode);
+        case fmin_f32:       return pick<I::fmin_f32, Fminmax32<false>>(word, mode);
+        case fmax_f32:       return pick<I::fmax_f32, Fminmax32<true>>(word, mode);
+        case fround_f32:     return pick<I::fround_f32, Fround32>(word, mode);
+        case flush_f32:      return pick<I::flush_f32, Flush32>(word, mode);
+        case frexpm_f32:     return pick<I::frexpm_f32, Frexpm32>(word, mode);
+        case frexpe_f32:     return pick<I::frexpe_f32, Frexpe32>(word, mode);
+        case ldexp_f32:      return pick<I::ldexp_f32, Ldexp32>(word, mode);
+        case fadd_v2f16:     return pick_rounded<I::fadd_v2f16, Fadd16, Fadd16Directed>(word, mode);
+        case fma_v2f16:      return pick_product<I::fma_v2f16, Fmul16, Fma16, Fma16Directed>(word, mode);
+        case fadd_imm_v2f16: return pick<I::fadd_imm_v2f16, FaddImm16>(word, mode);
+        case fmin_v2f16:     return pick<I::fmin_v2f16, Fminmax16<false>>(word, mode);
+        case fmax_v2f16:     return pick<I::fmax_v2f16, Fminmax16<true>>(word, mode);
+        case fround_v2f16:   return pick<I::fround_v2f16, Fround16>(word, mode);
+        case flush_v2f16:    return pick<I::flush_v2f16, Flush16>(word, mode);
+        case frexpm_v2f16:   return pick<I::frexpm_v2f16, Frexpm16>(word, mode);
+        case frexpe_v2f16:   return pick<I::frexpe_v2f16, Frexpe16>(word, mode);
+        case ldexp_v2f16:    return pick<I::ldexp_v2f16, Ldexp16>(word, mode);
+        case frcp_f32:       return pick<I::frcp_f32, Frcp32>(word, mode);
+        case frsq_f32:       return pick<I::frsq_f32, Frsq32>(word, mode);
+        case frcp_f16:       return pick<I::frcp_f16, Frcp16>(word, mode);
+        case frsq_f16:       return pick<I::frsq_f16, Frsq16>(word, mode);
+        case v2s16_to_v2f16: return pick<I::v2s16_to_v2f16, IntegersToHalves<S16>>(word, mode);
+        case v2u16_to_v2f16: return pick<I::v2u16_to_v2f16, IntegersToHalves<U16>>(word, mode);
+        case s32_to_f32:
+            return pick_conversion<I::s32_to_f32, rte, ConversionOf<S32>::template ToF32>(word, mode);
+        case u32_to_f32:
+            return pick_conversion<I::u32_to_f32, rte, ConversionOf<U32>::template ToF32>(word, mode);
+        case s16_to_s32: return pick<I::s16_to_s32, Extend32<S16>>(word, mode);
+        case u16_to_u32: return pick<I::u16_to_u32, Extend32<U16>>(word, mode);
+        case s8_to_s32:  return pick<I::s8_to_s32, Extend32<S8>>(word, mode);
+        case u8_to_u32:  return pick<I::u8_to_u32, Extend32<U8>>(word, mode);
+        case s16_to_f32: return pick<I::s16_to_f32, SmallToF32<S16>>(word, mode);
+        case u16_to_f32: return pick<I::u16_to_f32, SmallToF32<U16>>(word, mode);
+        case s8_to_f32:  return pick<I::s8_to_f32, SmallToF32<S8>>(word, mode);
+        case u8_to_f32:  return pick<I::u8_to_f32, SmallToF32<U8>>(word, mode);
+        case f32_to_s32:
+            return pick_conversion<I::f32_to_s32, rtz, ConversionOf<S32>::template FromF32>(word, mode);
+        case f32_to_u32:
+            return pick_conversion<I::f32_to_u32, rtz, ConversionOf<U32>::template FromF32>(word, mode);
         case f16_to_s32:      return pick<I::f16_to_s32, F16ToInteger<true>>(word, mode);
         case f16_to_u32:      return pick<I::f16_to_u32, F16ToInteger<false>>(word, mode);
         case v2f16_to_v2s16:  return pick<I::v2f16_to_v2s16, HalvesToIntegers<true>>(word, mode);
         case v2f16_to_v2u16:  return pick<I::v2f16_to_v2u16, HalvesToIntegers<false>>(word, mode);
         case f16_to_f32:      return pick<I::f16_to_f32, F16ToF32>(word, mode);
-        case v2f32_to_v2f16:  return pick<I::v2f32_to_v2f16, F32sToHalves>(word, mode);
+        case v2f32_to_v2f16:  return pick_conversion<I::v2f32_to_v2f16, rte, F32sToHalves>(word, mode);
         case v2s8_to_v2s16:   return pick<I::v2s8_to_v2s16, BytesToShorts<S8>>(word, mode);
         case v2u8_to_v2u16:   return pick<I::v2u8_to_v2u16, BytesToShorts<U8>>(word, mode);
         case v2s8_to_v2f16:   return pick<I::v2s8_to_v2f16, BytesToHalves<S8>>(word, mode);

@@ -28,19 +28,21 @@ template <valhall::Op kName>
 [[gnu::flatten]] void run_clper(const Op& op, const Operands& operands, LaneMask active) {
     const Word<kName> word{op.word};
     const u32 in_cluster = cluster_lanes(word) - 1;
-    const bool exclusive_or =
-        static_cast<valhall::LaneOp>(modifier<valhall::Mod::lane_op>(word)) == valhall::LaneOp::exclusive_or;
+    const u32 flip =
+        static_cast<valhall::LaneOp>(modifier<valhall::Mod::lane_op>(word)) == valhall::LaneOp::exclusive_or
+            ? ~0U
+            : 0;
     const u32 inactive = valhall::kInactiveResults[modifier<valhall::Mod::inactive_result>(word) & 15];
     const Load<kRow<kName>.sources_[1], Type::word, false> lane_of(op);
-    const Lanes named = operands(op.source[1]);
+    const Lanes& named = operands(op.source[1]);
     constexpr unsigned kWords = kRow<kName>.element == 64 ? 2 : 1;
     Lanes result[kWords];
     for (unsigned i = 0; i < kWords; ++i) {
         const Lanes& source = operands(static_cast<OperandIndex>(op.source[0] | i));
         for (unsigned lane = 0; lane < kLanes; ++lane) {
-            const u32 index = lane_of(named.word[lane]) ^ (exclusive_or ? lane : 0);
+            const u32 index = lane_of(named.word[lane]) ^ (flip & lane);
             const u32 from = ((lane & ~in_cluster) | (index & in_cluster)) & (kLanes - 1);
-            result[i].word[lane] = (active >> from & 1) != 0 ? source.word[from] : inactive;
+            result[i].word[lane] = choose(0 - (active >> from & 1), source.word[from], inactive);
         }
     }
     for (unsigned i = 0; i < kWords; ++i) write(op, op.destination | i, operands, active, result[i]);
