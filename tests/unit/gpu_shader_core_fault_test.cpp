@@ -197,7 +197,8 @@ TEST(ShaderFault, RandomWordsAsProgramsEndOrAreLeft) {
     ShaderRig rig;
     rig.threads = {24, 2, 1};
     const EverywhereMemory memory(rig.memory);
-    Programs programs;
+    std::vector<Lanes> literals(kLiteralCount);
+    Programs programs(literals);
     const auto page = std::make_unique<CodePage>();
     for (unsigned round = 0; round < kRounds; ++round) {
         std::vector<std::uint64_t> words;

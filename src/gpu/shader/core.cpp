@@ -42,8 +42,8 @@ void fill_pair(Lanes* pair, std::uint64_t value) {
 
 struct Core::State {
     Execution execution{};
-    Programs programs;
     std::array<Lanes, kSharedBankLanes> shared{};
+    Programs programs{std::span(shared).last(kLiteralCount)};
     LocalIds local_ids{};
     std::uint32_t uniforms_spread = 0;
     std::uint64_t serial = 0;

@@ -149,12 +149,30 @@ bool reads_pc(const Op& op, std::size_t sources) {
 
 }  // namespace
 
-Programs::Programs() : pages_(std::make_unique_for_overwrite<CodePage[]>(kPages)) {}
+Programs::Programs(std::span<Lanes> literals)
+    : pages_(std::make_unique_for_overwrite<CodePage[]>(kPages)), literals_(literals) {}
 
 void Programs::begin(std::uint32_t program_word) {
     program_word_ = program_word & kFloatModeMask;
     written_ = 0;
     ++epoch_;
+    if (!literals_.crowded()) return;
+    // What has been decoded names them.
+    tags_.fill({});
+    literals_.clear();
+}
+
+/// Gives constants that have modifiers rows of their own.
+void Programs::fold_constants(Op& op, const valhall::Row& row) {
+    const auto sources = row.sources();
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+        if (valhall::operand(sources[i], op.word).kind != valhall::SourceKind::constant) continue;
+        const auto folded = fold_constant(row, op.word, i);
+        const auto literal = folded ? literals_.operand(folded->value) : std::nullopt;
+        if (!literal) continue;
+        op.word = folded->word;
+        op.source[i] = *literal;
+    }
 }
 
 CodePage* Programs::enter(std::uint64_t page) {
@@ -198,6 +216,7 @@ void Programs::decode(CodePage& page, std::size_t index) {
         op.result = valhall::staging(*row, word).written.base;
         page.written |= registers_written(*row, word);
         written_ |= page.written;
+        if (row->is_alu() && FloatMode(program_word_).plain()) fold_constants(op, *row);
         if (bind(op, *row, program_word_))
             op.kind = static_cast<std::uint8_t>(reads_pc(op, sources.size()) ? OpKind::reads_pc
                                                                              : kind_of(row->op, flow));

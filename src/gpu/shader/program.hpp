@@ -12,7 +12,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
+#include "gpu/shader/literals.hpp"
 #include "gpu/shader/translation.hpp"
 #include "gpu/shader/warp.hpp"
 
@@ -46,7 +48,8 @@ struct CodePage {
 
 class Programs {
   public:
-    Programs();
+    /// `literals`: the rows of the shared bank that it may fill with constants.
+    explicit Programs(std::span<Lanes> literals);
 
     /// From now on, pages are those of `translation`.
     void use(const Translation& translation) { translation_ = &translation; }
@@ -77,6 +80,7 @@ class Programs {
         std::uint32_t program_word = 0;
     };
 
+    void fold_constants(Op& op, const valhall::Row& row);
     static std::size_t slot(std::uint64_t page) { return (page ^ page >> 6 ^ page >> 12) % kPages; }
     CodePage* enter(std::uint64_t page);
 
@@ -86,6 +90,7 @@ class Programs {
     std::uint64_t written_ = 0;
     std::array<Tag, kPages> tags_{};
     std::unique_ptr<CodePage[]> pages_;
+    Literals literals_;
 };
 
 }  // namespace belfry::gpu::shader

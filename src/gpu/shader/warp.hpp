@@ -47,7 +47,9 @@ inline constexpr OperandIndex kLaneId = kResourceTablePointer + 2;
 inline constexpr OperandIndex kCoreId = kLaneId + 2;
 inline constexpr OperandIndex kZero = kCoreId + 2;          // specials that are not defined here read 0
 inline constexpr OperandIndex kProgramCounter = kZero + 2;  // written before each instruction that reads it
-inline constexpr unsigned kSharedBankLanes = (kProgramCounter + 2) & ~kSharedBank;
+inline constexpr OperandIndex kLiterals = kProgramCounter + 2;  // constants that modifiers were applied to
+inline constexpr unsigned kLiteralCount = 256;
+inline constexpr unsigned kSharedBankLanes = (kLiterals + kLiteralCount) & ~kSharedBank;
 
 /// The registers of a warp and where its lanes stand. Trivially copyable: SUSPEND saves it as it is.
 struct Warp {
