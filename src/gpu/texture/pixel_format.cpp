@@ -1,6 +1,7 @@
 #include "gpu/texture/pixel_format.hpp"
 
 #include <cstring>
+#include <string_view>
 #include <type_traits>
 
 #include "gpu/texture/numbers.hpp"
@@ -86,7 +87,7 @@ constexpr std::array<Layout, 256> kLayouts = [] {
 /// Orders of components: which channel R, G, B and A come from. z: 0, o: 1, l: the last one that there is.
 struct Order {
     std::uint8_t number;
-    std::array<char, 5> sources;
+    std::string_view sources;
 };
 constexpr Order kOrders[] = {
     {0, "0123"},   {2, "1023"},   {4, "2103"},   {8, "1230"},   {10, "2130"},  {12, "3210"},
