@@ -188,12 +188,8 @@ TEST_F(GroupCreate, RefusedGroupsLeaveNothingBehind) {
 TEST_F(GroupCreate, TakesCoresOfTheMasksAndAsManyQueuesAsASlotHasStreams) {
     auto request = good(DRM_PANTHOR_GROUP_CREATE_USER_SUBMIT);
     request.queues = queue_creates({.queues = 8, .ring_bytes = 65536});
-    request.args.compute_core_mask = 0x50005;
-    request.args.fragment_core_mask = 0x50001;
-    request.args.tiler_core_mask = 1;
-    request.args.max_compute_cores = 4;
-    request.args.max_fragment_cores = 2;
-    request.args.max_tiler_cores = 1;
+    request.args.compute_core_mask = request.args.fragment_core_mask = request.args.tiler_core_mask = 1;
+    request.args.max_compute_cores = request.args.max_fragment_cores = request.args.max_tiler_cores = 1;
     request.queues[7].priority = 15;
     EXPECT_EQ(send(request), 0);
 }
