@@ -16,10 +16,10 @@
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
 #include "client/connection.hpp"
-#include "client/fault_text.hpp"
 #include "client/native_wait.hpp"
 #include "client/sync_ops.hpp"
 #include "client/vm_impl.hpp"
+#include "uapi/fault_text.hpp"
 
 namespace belfry {
 namespace {
@@ -82,7 +82,7 @@ Result<GroupStatus> GroupShared::status() const {
                        .timed_out = (state.state & uapi::DRM_PANTHOR_GROUP_STATE_TIMEDOUT) != 0,
                        .fatal_fault = (state.state & uapi::DRM_PANTHOR_GROUP_STATE_FATAL_FAULT) != 0,
                        .fatal_queues = state.fatal_queues,
-                       .message = client::fault_text(fault, state.state)};
+                       .message = uapi::fault_text(fault, state.state)};
 }
 
 Error GroupShared::ended() const {

@@ -649,11 +649,22 @@ constexpr Field kSyncUpdateFields[] = {FIELD(drm_panthor_sync_update, pad, paddi
 constexpr StructLayout kSyncUpdate = LAYOUT(drm_panthor_sync_update, kSyncUpdateFields, kNone);
 
 constexpr Field kGroupGetFaultFields[] = {
-    FIELD(belfry_group_get_fault, group_handle, handle), FIELD_OUT(belfry_group_get_fault, flags, flags),
-    FIELD_OUT(belfry_group_get_fault, queue, number),    FIELD_OUT(belfry_group_get_fault, exception, hex),
-    FIELD_OUT(belfry_group_get_fault, access, number),   FIELD(belfry_group_get_fault, pad, padding),
-    FIELD_OUT(belfry_group_get_fault, address, hex),     FIELD_OUT(belfry_group_get_fault, cmd_ptr, hex),
-    FIELD_OUT(belfry_group_get_fault, instruction, hex), FIELD_OUT(belfry_group_get_fault, info, hex),
+    FIELD(belfry_group_get_fault, group_handle, handle),
+    FIELD_OUT(belfry_group_get_fault, flags, flags),
+    FIELD_OUT(belfry_group_get_fault, queue, number),
+    FIELD_OUT(belfry_group_get_fault, exception, hex),
+    FIELD_OUT(belfry_group_get_fault, access, number),
+    FIELD(belfry_group_get_fault, pad, padding),
+    FIELD_OUT(belfry_group_get_fault, address, hex),
+    FIELD_OUT(belfry_group_get_fault, cmd_ptr, hex),
+    FIELD_OUT(belfry_group_get_fault, instruction, hex),
+    FIELD_OUT(belfry_group_get_fault, info, hex),
+    FIELD_OUT(belfry_group_get_fault, shader_pc, hex),
+    FIELD_OUT(belfry_group_get_fault, shader_instruction, hex),
+    FIELD_OUT(belfry_group_get_fault, shader_workgroup_x, number),
+    FIELD_OUT(belfry_group_get_fault, shader_workgroup_y, number),
+    FIELD_OUT(belfry_group_get_fault, shader_workgroup_z, number),
+    FIELD_OUT(belfry_group_get_fault, shader_thread, number),
 };
 constexpr StructLayout kGroupGetFault = LAYOUT(belfry_group_get_fault, kGroupGetFaultFields, kNone);
 

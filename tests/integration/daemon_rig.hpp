@@ -51,8 +51,8 @@
 #include "belfry/belfry.hpp"
 #include "belfry/uapi/panthor_drm.h"
 #include "belfry/uapi/user_queue.h"
-#include "client/fault_text.hpp"
 #include "client/transport.hpp"
+#include "uapi/fault_text.hpp"
 
 namespace belfry::rig {
 
@@ -580,7 +580,7 @@ class RawClient {
         ioctl(DRM_IOCTL_PANTHOR_GROUP_GET_STATE, state);
         uapi::belfry_group_get_fault fault{.group_handle = group};
         ioctl(DRM_IOCTL_BELFRY_GROUP_GET_FAULT, fault);
-        return client::fault_text(fault, state.state);
+        return uapi::fault_text(fault, state.state);
     }
 
     template <typename T>

@@ -350,9 +350,10 @@ struct belfry_panthor_submit_xgs {
 BELFRY_UAPI_ASSERT_SIZE(belfry_panthor_submit_xgs, 24);
 
 enum belfry_fault_flags {
-    BELFRY_FAULT_VALID = 1 << 0, /* 0: nothing has happened to this group */
-    BELFRY_FAULT_QUEUE = 1 << 1, /* `queue`, `cmd_ptr` and `instruction` are known */
-    BELFRY_FAULT_MMU = 1 << 2,   /* `address` was accessed as `access` */
+    BELFRY_FAULT_VALID = 1 << 0,  /* 0: nothing has happened to this group */
+    BELFRY_FAULT_QUEUE = 1 << 1,  /* `queue`, `cmd_ptr` and `instruction` are known */
+    BELFRY_FAULT_MMU = 1 << 2,    /* `address` was accessed as `access` */
+    BELFRY_FAULT_SHADER = 1 << 3, /* a shader that `instruction` runs: the fields shader_ are known */
 };
 
 /* Belfry: the first cause of a group's end, kept with its place. Later faults do not overwrite it. */
@@ -367,8 +368,14 @@ struct belfry_group_get_fault {
     uint64_t cmd_ptr;     /* out: GPU address of the instruction */
     uint64_t instruction; /* out: the instruction word that raised it, 0 if none did */
     uint64_t info;        /* out: exception data, by type; see docs/architecture.md, "Faults" */
+    uint64_t shader_pc;   /* out: of the shader's instruction; of its descriptor, if it had not begun */
+    uint64_t shader_instruction; /* out: the word there, 0 if there is none */
+    uint32_t shader_workgroup_x; /* out */
+    uint32_t shader_workgroup_y; /* out */
+    uint32_t shader_workgroup_z; /* out */
+    uint32_t shader_thread;      /* out: index within the workgroup */
 };
-BELFRY_UAPI_ASSERT_SIZE(belfry_group_get_fault, 56);
+BELFRY_UAPI_ASSERT_SIZE(belfry_group_get_fault, 88);
 
 /* Belfry: figures about the device that panthor keeps in debugfs or nowhere. */
 struct belfry_device_info {

@@ -28,6 +28,25 @@ void for_each_bit(std::uint32_t bits, Visit visit) {
     for (; bits != 0; bits &= bits - 1) visit(static_cast<unsigned>(std::countr_zero(bits)));
 }
 
+/// What a stream's output block says of its end.
+uapi::belfry_group_get_fault fatal_of(const gpu::StreamOutput& output, std::uint32_t stream) {
+    const auto word = [](const auto& field) { return base::load(field, base::kRelaxed); };
+    const std::uint64_t shader_pc = word(output.shader_pc);
+    return {.flags = uapi::BELFRY_FAULT_VALID | uapi::BELFRY_FAULT_QUEUE |
+                     (shader_pc != 0 ? std::uint32_t{uapi::BELFRY_FAULT_SHADER} : 0),
+            .queue = stream,
+            .exception = word(output.fatal) & 0xff,
+            .cmd_ptr = word(output.fault_cmd_ptr),
+            .instruction = word(output.fault_instruction),
+            .info = word(output.fatal_info),
+            .shader_pc = shader_pc,
+            .shader_instruction = word(output.shader_instruction),
+            .shader_workgroup_x = word(output.shader_workgroup[0]),
+            .shader_workgroup_y = word(output.shader_workgroup[1]),
+            .shader_workgroup_z = word(output.shader_workgroup[2]),
+            .shader_thread = word(output.shader_lane)};
+}
+
 }  // namespace
 
 Device::Device(const gpu::Board& board, drm::ExportHost& exports, const drm::MemoryOptions& memory)
@@ -183,22 +202,11 @@ void Device::sync_updates(unsigned index) {
 
 void Device::stream_events(Group& group, unsigned slot, unsigned stream) {
     const StreamBlocks& blocks = firmware_.slot(slot).streams[stream];
-    const auto place = [&](std::uint32_t exception, std::uint64_t info) {
-        return uapi::belfry_group_get_fault{
-            .flags = uapi::BELFRY_FAULT_VALID | uapi::BELFRY_FAULT_QUEUE,
-            .queue = stream,
-            .exception = exception & 0xff,
-            .cmd_ptr = base::load(blocks.output->fault_cmd_ptr, base::kRelaxed),
-            .instruction = base::load(blocks.output->fault_instruction, base::kRelaxed),
-            .info = info,
-        };
-    };
     // Read before the events are acknowledged: from then on the firmware may write the next one.
     const std::uint32_t pending =
         (base::load(blocks.input->req, base::kRelaxed) ^ base::load(blocks.output->ack, base::kAcquire)) &
         gpu::kStreamEvents;
-    const auto fatal = place(base::load(blocks.output->fatal, base::kRelaxed),
-                             base::load(blocks.output->fatal_info, base::kRelaxed));
+    const auto fatal = fatal_of(*blocks.output, stream);
     FirmwareInterface::take_events(blocks.input->req, blocks.output->ack, pending);
     if (stream >= group.queue_count()) return;
 
