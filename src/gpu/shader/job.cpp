@@ -24,19 +24,24 @@ std::unexpected<Fault> refuse(Exception exception, std::uint64_t descriptor, std
 
 std::uint64_t pair(std::uint32_t low, std::uint32_t high) { return low | std::uint64_t{high} << 32; }
 
-/// Local Storage descriptor. A program that uses none runs whatever stands there.
+/// Local Storage descriptor. A program that uses none runs whatever stands there. Memory that there is not
+/// lies at address 0, which no driver maps: its use is a fault, and not what else may lie at some base.
 void read_local_storage(Job& job, const std::array<std::uint32_t, 8>& word) {
+    constexpr std::uint32_t kLargest = 26;
     constexpr std::uint32_t kNone = 31;
     constexpr std::uint32_t kPacked = 1;
-    const std::uint64_t base = pair(word[2], word[3] & 0xffff);
-    job.thread_local_bytes = (word[0] & 31) <= 26 ? 16U << (word[0] & 31) : 0;
-    job.thread_local_base = (word[3] >> 28) == kPacked ? base << 8 & kAddressMask : base;
-
+    if (const std::uint32_t size = word[0] & 31; size <= kLargest) {
+        const std::uint64_t base = pair(word[2], word[3] & 0xffff);
+        job.thread_local_bytes = 16U << size;
+        job.thread_local_base = (word[3] >> 28) == kPacked ? base << 8 & kAddressMask : base;
+    }
     const std::uint32_t instances = word[1] & 31;
     const std::uint32_t scale = word[1] >> 8 & 31;
-    job.workgroup_local_base = pair(word[4], word[5]);
-    job.workgroup_local_bytes = instances == kNone || scale == 0 ? 0 : 1U << (scale - 1);
-    job.workgroup_local_instances = instances == kNone ? 0 : 1U << instances;
+    if (instances != kNone && scale != 0) {
+        job.workgroup_local_base = pair(word[4], word[5]);
+        job.workgroup_local_bytes = 1U << (scale - 1);
+        job.workgroup_local_instances = 1U << instances;
+    }
 }
 
 }  // namespace
