@@ -12,11 +12,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.hpp"
 #include "belfry/device.hpp"
+#include "cli/end_watch.hpp"
 #include "cli/failure.hpp"
 
 namespace belfry::cli {
@@ -52,6 +55,17 @@ std::string new_trace_file(const std::string& path) {
     return std::filesystem::absolute(path);
 }
 
+/// We write to standard error whatever happens to be open under its number. If it was closed, that must not
+/// be what we open next; the program finds it closed.
+void keep_standard_error() {
+    if (::fcntl(STDERR_FILENO, F_GETFD) >= 0) return;  // NOLINT(cppcoreguidelines-pro-type-vararg)
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg)
+    const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null == STDERR_FILENO) return;
+    ::dup3(null, STDERR_FILENO, O_CLOEXEC);
+    ::close(null);
+}
+
 /// In the child: what the shell would answer if there is no such program.
 [[noreturn]] void execute(const std::vector<std::string>& command) {
     std::vector<char*> arguments;
@@ -78,6 +92,7 @@ int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128
 }  // namespace
 
 int run_program(const RunOptions& options) {
+    keep_standard_error();
     const std::string library = preload_library();
     // Kept until the program ends: a private belfryd must not leave while it has no file open.
     const Device device = must(Device::open({.socket_path = options.socket_path}));
@@ -94,11 +109,15 @@ int run_program(const RunOptions& options) {
         set_variable("BELFRY_TRACE", "stderr");
     }
 
+    EndWatch watch(device.socket_path());
+
     // Blocked before there is a child, so that none is lost; the child gets back what we were started with.
     sigset_t awaited = passed_on();
     ::sigaddset(&awaited, SIGCHLD);
     sigset_t before;
     ::sigprocmask(SIG_BLOCK, &awaited, &before);
+    const base::Fd signals(::signalfd(-1, &awaited, SFD_CLOEXEC));
+    if (!signals) throw Failure{fmt::format("cannot wait for signals: {}", std::strerror(errno))};
     // Whoever started us may have ignored it; then no end of a child would be told.
     struct sigaction by_default{};
     by_default.sa_handler = SIG_DFL;
@@ -111,13 +130,22 @@ int run_program(const RunOptions& options) {
         ::sigprocmask(SIG_SETMASK, &before, nullptr);
         execute(options.command);
     }
+    ::signal(SIGPIPE, SIG_IGN);  // nobody may read what is said of groups
     for (;;) {
-        siginfo_t info_of_signal{};
-        const int signal = ::sigwaitinfo(&awaited, &info_of_signal);
+        std::array<pollfd, 2> news = {pollfd{.fd = signals.get(), .events = POLLIN, .revents = 0},
+                                      pollfd{.fd = watch.fd(), .events = POLLIN, .revents = 0}};
+        if (::poll(news.data(), news.size(), -1) < 0) continue;  // stopped and continued
+        if (news[1].revents != 0) watch.say_what_came();
+        signalfd_siginfo signal{};
+        if (news[0].revents == 0 || ::read(signals.get(), &signal, sizeof signal) != sizeof signal) continue;
+        const int number = static_cast<int>(signal.ssi_signo);
         int status = 0;
-        if (signal == SIGCHLD && ::waitpid(child, &status, WNOHANG) == child) return exit_code(status);
+        if (number == SIGCHLD && ::waitpid(child, &status, WNOHANG) == child) {
+            watch.finish();
+            return exit_code(status);
+        }
         // What the terminal sends, it sends to the program as well.
-        if (signal > 0 && signal != SIGCHLD && info_of_signal.si_code <= 0) ::kill(child, signal);
+        if (number != SIGCHLD && signal.ssi_code <= 0) ::kill(child, number);
     }
 }
 

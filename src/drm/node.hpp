@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/memory.hpp"
@@ -63,6 +64,7 @@ enum class NodeKind : std::uint8_t { render, primary };
 struct Opener {
     std::int32_t pid = 0;
     std::uint32_t uid = 0;
+    std::string process{};                ///< its name, for people
     bool may_nice = false;                ///< CAP_SYS_NICE: high priorities
     bool may_admin = false;               ///< CAP_SYS_ADMIN: DRM master
     ForeignSyncobjs* syncobjs = nullptr;  ///< whose handles the file's requests name; null: its own

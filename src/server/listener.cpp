@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <optional>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -53,17 +57,30 @@ bool shares_our_user_namespace(const std::string& process) {
            its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
 }
 
-/// The capabilities of a process, as a mask. All for root and none for others, if they cannot be read.
-std::uint64_t capabilities_of(pid_t pid, uid_t uid) {
-    const std::string process = "/proc/" + std::to_string(pid);
-    if (shares_our_user_namespace(process)) {
-        std::ifstream status(process + "/status");
-        for (std::string word; status >> word;) {
+/// What /proc says of a process, as far as it says anything.
+struct ProcessStatus {
+    std::string name{};
+    std::optional<std::uint64_t> capabilities{};  ///< as a mask
+};
+ProcessStatus status_of(const std::string& process) {
+    ProcessStatus found;
+    std::ifstream status(process + "/status");
+    for (std::string line; std::getline(status, line);) {
+        constexpr std::string_view kName = "Name:\t";
+        constexpr std::string_view kCapabilities = "CapEff:\t";
+        if (line.starts_with(kName)) {
+            found.name = line.substr(kName.size());
+            // It is the process's own choice, and goes to a terminal.
+            std::ranges::replace_if(found.name, [](char c) { return c < ' ' || c > '~'; }, '?');
+        } else if (line.starts_with(kCapabilities)) {
             std::uint64_t mask = 0;
-            if (word == "CapEff:" && status >> std::hex >> mask) return mask;
+            const char* const end = line.data() + line.size();
+            if (std::from_chars(line.data() + kCapabilities.size(), end, mask, 16).ec == std::errc())
+                found.capabilities = mask;
+            break;  // the name comes first
         }
     }
-    return uid == 0 ? ~std::uint64_t{0} : 0;
+    return found;
 }
 
 /// Who connected, at the time of connecting.
@@ -71,9 +88,17 @@ drm::Opener opener_at(int socket) {
     ucred peer{};
     socklen_t length = sizeof peer;
     if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return {};
-    const std::uint64_t capabilities = capabilities_of(peer.pid, peer.uid);
+    const std::string process = "/proc/" + std::to_string(peer.pid);
+    ProcessStatus status = status_of(process);
+    if (!shares_our_user_namespace(process)) status.capabilities.reset();
+    // All for root and none for others, if they cannot be read.
+    const std::uint64_t capabilities = status.capabilities.value_or(peer.uid == 0 ? ~std::uint64_t{0} : 0);
     const auto has = [capabilities](unsigned capability) { return (capabilities >> capability & 1) != 0; };
-    return {.pid = peer.pid, .uid = peer.uid, .may_nice = has(CAP_SYS_NICE), .may_admin = has(CAP_SYS_ADMIN)};
+    return {.pid = peer.pid,
+            .uid = peer.uid,
+            .process = std::move(status.name),
+            .may_nice = has(CAP_SYS_NICE),
+            .may_admin = has(CAP_SYS_ADMIN)};
 }
 
 }  // namespace
@@ -170,6 +195,7 @@ Listener::Listener(asio::io_context& io, ListeningSocket socket, drm::Node& node
     : io_(io), pause_(io), hooks_(std::move(hooks)), limits_(limits) {
     if (!hooks_.before_each) hooks_.before_each = [] {};
     if (!hooks_.after_each) hooks_.after_each = [] {};
+    if (!hooks_.on_client) hooks_.on_client = [](const drm::Opener&) {};
     if (!hooks_.on_last_closed) hooks_.on_last_closed = [] {};
     add_door(std::move(socket), node);
 }
@@ -226,7 +252,9 @@ void Listener::client_waits(Door& door) {
         spdlog::debug("a client was refused: {} sessions already", sessions_.size());
         return;
     }
-    auto file = door.node.open(opener_at(primary.get()));
+    const drm::Opener opener = opener_at(primary.get());
+    hooks_.on_client(opener);
+    auto file = door.node.open(opener);
     if (!file) {
         spdlog::warn("a client was refused: {}", std::strerror(static_cast<int>(file.error())));
         return report_if_last_closed();

@@ -72,6 +72,8 @@ class Listener {
         std::function<void()> before_each{};
         /// After each event that was handled: the owner rearms its driver timer here.
         std::function<void()> after_each{};
+        /// A client is about to open its node.
+        std::function<void(const drm::Opener&)> on_client{};
         /// Nobody is connected any more, nor waits to be accepted at any door; each time. May call
         /// close_all().
         std::function<void()> on_last_closed{};

@@ -12,6 +12,7 @@
 #include <asio/post.hpp>
 
 #include "base/clock.hpp"
+#include "uapi/fault_text.hpp"
 
 namespace belfry::server {
 
@@ -54,10 +55,14 @@ Server::Server(const ServerOptions& options, ListeningSocket socket, std::unique
       interrupt_(io_, host_->interrupt_fd()),
       timer_(io_),
       signals_(io_, SIGTERM, SIGINT),
+      // A private belfryd has the standard error of who started it, which may be the watcher.
+      end_reports_(io_, options.end_with_last_client ? EndReports::WatchedLines::not_logged
+                                                     : EndReports::WatchedLines::logged),
       path_(socket.path()),
       listener_(io_, std::move(socket), render_node_,
                 {.before_each = [this] { enter(); },
                  .after_each = [this] { settle(); },
+                 .on_client = [this](const drm::Opener& opener) { end_reports_.client_came(opener.pid); },
                  .on_last_closed =
                      [this] {
                          if (options_.end_with_last_client) shut_down();
@@ -188,11 +193,15 @@ std::expected<void, std::string> Server::open_doors() {
         if (!socket) return std::unexpected(std::move(socket.error()));
         listener_.add_door(std::move(*socket), *node);
     }
+    auto socket = ListeningSocket::bind(view_->at(View::kEnded));
+    if (!socket) return std::unexpected(std::move(socket.error()));
+    end_reports_.open_door(std::move(*socket));
     return {};
 }
 
 void Server::close_doors() {
     kernel_node_.reset();
+    end_reports_.close();
     view_.reset();  // before the socket: it may lie in a directory that goes with it
     listener_.close_all();
 }
@@ -226,9 +235,12 @@ void Server::await_signal() {
     });
 }
 
-/// After each entry into the driver: tells the kernel of what has signalled, and wakes up for what is due
-/// next.
+/// After each entry into the driver: says which groups have ended, tells the kernel of what has signalled,
+/// and wakes up for what is due next.
 void Server::settle() {
+    device_.take_ended([this](const panthor::Group& group) {
+        end_reports_.ended(group.owner, uapi::fault_text(group.fault(), group.state_flags()));
+    });
     if (kernel_node_ != nullptr) kernel_node_->send_signals();
     const auto deadline = device_.next_deadline();
     if (deadline == timer_armed_for_) return;

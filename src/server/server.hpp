@@ -20,6 +20,7 @@
 #include "drm/sw_sync.hpp"
 #include "gpu/gpu.hpp"
 #include "server/backing_file.hpp"
+#include "server/end_reports.hpp"
 #include "server/export_host.hpp"
 #include "server/gpu_thread.hpp"
 #include "server/kernel_node.hpp"
@@ -84,6 +85,7 @@ class Server {
     asio::steady_timer timer_;
     std::optional<std::uint64_t> timer_armed_for_;
     asio::signal_set signals_;
+    EndReports end_reports_;
     std::string path_;
     WarmChannels warm_;
     Listener listener_;

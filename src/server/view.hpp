@@ -18,10 +18,12 @@ namespace belfry::server {
 
 class View {
   public:
-    // Nodes: where the listening sockets belong.
+    // Where the listening sockets belong.
     static constexpr auto* kRenderNode = "dev/dri/renderD128";
     static constexpr auto* kPrimaryNode = "dev/dri/card0";
     static constexpr auto* kSwSyncNode = "dev/sw_sync";
+    /// Not for programs: who connects here is told which groups of its programs have ended (EndReports).
+    static constexpr auto* kEnded = "ended";
 
     /// Writes the tree for the socket at `socket_path`; all but the nodes. Replaces one that a daemon left
     /// behind there, refuses to replace anything else. The error is a sentence.

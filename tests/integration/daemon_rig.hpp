@@ -351,6 +351,8 @@ class Daemon {
     [[nodiscard]] pid_t pid() const { return process_->pid(); }
     [[nodiscard]] Device open() const { return must(Device::open({.socket_path = socket_})); }
 
+    /// Its log, so far; whole once it has ended.
+    [[nodiscard]] const std::string& said() const { return said_; }
     /// By SIGTERM; it must still be there, and end as it should.
     void stop() {
         process_->signal(SIGTERM);

@@ -41,8 +41,8 @@ bool authenticated(CoreClient& client) {
     EXPECT_EQ(client.ioctl(DRM_IOCTL_GET_CLIENT, args), 0);
     return args.auth != 0;
 }
-constexpr Opener kRoot{.pid = 1, .uid = 0, .may_admin = true};
-constexpr Opener kUser{.pid = 7, .uid = 1000};
+const Opener kRoot{.pid = 1, .uid = 0, .may_admin = true};
+const Opener kUser{.pid = 7, .uid = 1000};
 
 // --- who may ask
 

@@ -1,8 +1,11 @@
-// What ended a group, as GROUP_GET_FAULT tells of a shader.
+// What ended a group: as GROUP_GET_FAULT tells of a shader, and who else is told of it.
 #include <cstring>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "compute_job.hpp"
+#include "uapi/fault_text.hpp"
 #include "uapi/shader_assembler.hpp"
 #include "unit/panthor_rig.hpp"
 
@@ -27,9 +30,19 @@ class Faults : public testing::Test {
         EXPECT_EQ(group.kick(), 0);
         rig.run_until_idle();
     }
+    std::vector<std::string> take_ended() {
+        std::vector<std::string> told;
+        rig.device().take_ended([&](const Group& group) {
+            told.push_back(group.owner.process + " " + std::to_string(group.owner.pid) + " group " +
+                           std::to_string(group.owner.handle) + ": " +
+                           fault_text(group.fault(), group.state_flags()));
+        });
+        return told;
+    }
+
     static constexpr std::uint64_t kDescriptors = 2048;
     Rig rig;
-    Client& client = rig.open();
+    Client& client = rig.open({.pid = 42, .process = "program"});
 };
 
 /// Thread 17 of workgroup 3, of workgroups of 32, runs into what is none.
@@ -96,6 +109,66 @@ TEST_F(Faults, OfADescriptorNameIt) {
     EXPECT_EQ(group.fault().exception, static_cast<unsigned>(csf::Exception::data_invalid_fault));
     EXPECT_EQ(group.fault().shader_pc, page.va + kDescriptors);
     EXPECT_EQ(group.fault().shader_instruction, 0u);
+}
+
+// --- who is told
+
+TEST_F(Faults, AreToldOnceWithWhoseGroupItWas) {
+    UserGroup& first = client.user_group();
+    UserGroup& second = client.user_group({.queues = 2});
+    for (std::size_t i = 0; i < 2; ++i) second.queue(i).submit([](W& w) { w.word(kBadWord); });
+    run(second);
+    first.queue(0).submit([](W& w) { load(w, 0x123000); });
+    run(first);
+    const auto told = take_ended();
+    ASSERT_EQ(told.size(), 2u);
+    EXPECT_EQ(told[0], "program 42 group 2: " + fault_text(second.fault(), 0));
+    EXPECT_EQ(told[1], "program 42 group 1: " + fault_text(first.fault(), 0));
+    EXPECT_EQ(take_ended().size(), 0u);
+    EXPECT_EQ(second.destroy(), 0);
+    rig.run_until_idle();
+    EXPECT_EQ(take_ended().size(), 0u);
+}
+
+TEST_F(Faults, OfAJobThatTakesTooLongAreTold) {
+    KernelGroup& group = client.kernel_group();
+    EXPECT_EQ(group.submit({{.stream = client.stream(loop_for_ever)}}), 0);
+    rig.run(2);
+    rig.advance(6s);
+    ASSERT_EQ(take_ended(),
+              std::vector<std::string>{
+                  "program 42 group 1: a job took longer than it may, or the GPU did not answer"});
+    rig.run_until_idle();
+    EXPECT_EQ(take_ended().size(), 0u);
+}
+
+TEST_F(Faults, OfAFirmwareThatDoesNotAnswerAreTold) {
+    UserGroup& group = client.user_group();
+    rig.wires.firmware_deaf = true;
+    group.queue(0).submit([](W& w) { w.nop(); });
+    EXPECT_EQ(group.kick(), 0);
+    rig.advance(6s);
+    EXPECT_EQ(take_ended().size(), 1u);
+    rig.wires.firmware_deaf = false;
+}
+
+TEST_F(Faults, AGroupThatItsProgramEndsIsNoneAndIsNotTold) {
+    UserGroup& group = client.user_group();
+    group.queue(0).run([](W& w) { w.nop(); });
+    EXPECT_EQ(group.destroy(), 0);
+    client.user_group().queue(0).run([](W& w) { w.nop(); });
+    rig.close(client);
+    rig.run_until_idle();
+    EXPECT_EQ(take_ended().size(), 0u);
+}
+
+TEST_F(Faults, OfAGroupThatIsGoneBeforeAnybodyIsToldAreNotTold) {
+    UserGroup& group = client.user_group();
+    group.queue(0).submit([](W& w) { w.word(kBadWord); });
+    run(group);
+    rig.close(client);
+    rig.run_until_idle();
+    EXPECT_EQ(take_ended().size(), 0u);
 }
 
 }  // namespace

@@ -66,6 +66,19 @@ class Device {
     /// Looks at one of them. True if it had entries.
     bool poll();
 
+    /// A fault or a timeout ends it: take_ended() tells.
+    void group_failed(Group& group) { ended_.push_back(group); }
+    /// Tells `visit(group)` of each group that has ended so since the last call, once, in order. To be called
+    /// at the end of an entry, when all that is known of it is.
+    template <typename Visit>
+    void take_ended(Visit visit) {
+        while (!ended_.empty()) {
+            const Group& group = ended_.front();
+            ended_.pop_front();
+            visit(group);
+        }
+    }
+
     /// Sync objects were written by somebody who is not the GPU: its streams that wait for one look again
     /// (facts/firmware-and-scheduling.md 7, B9).
     void wake_waiting_streams();
@@ -134,6 +147,7 @@ class Device {
     McuMemory mcu_memory_;
     Scheduler scheduler_;
     SyncWaits sync_waits_;
+    EndedGroups ended_;
     /// Buffers have come or gone, or may go now.
     struct MemoryChanged final : drm::Work {
         explicit MemoryChanged(Device& in) : device(in) {}

@@ -180,11 +180,17 @@ void Group::record_fault(const uapi::belfry_group_get_fault& fault) {
 }
 
 void Group::end(const GroupDoom& why) {
+    doom(why);
+    device_.scheduler().end(*this);
+}
+
+void Group::doom(const GroupDoom& why) {
+    const bool failed = state_flags() != 0;
     doom_.fatal_queues |= why.fatal_queues;
     doom_.timed_out |= why.timed_out;
     doom_.destroyed |= why.destroyed;
+    if (!failed && state_flags() != 0) device_.group_failed(*this);
     publish_state();
-    device_.scheduler().end(*this);
 }
 
 void Group::memory_lost() {
@@ -221,8 +227,7 @@ void Group::answer_overdue() {
     device_.slot_events(*slot);
     if (state_ != asked) return;
     // Its memory stays until the firmware has let go of it; fences must not wait for that (rule 1).
-    doom_.timed_out = true;
-    publish_state();
+    doom({.timed_out = true});
     for (const auto& queue : queues_) queue->fail_all(Errno::timed_out);
     end_owned_sync_objects();
     if (asked == GroupState::suspending) device_.scheduler().suspend_overdue(*this);

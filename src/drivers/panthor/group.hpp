@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -102,6 +103,13 @@ struct GroupDoom {
     [[nodiscard]] bool any() const { return fatal_queues != 0 || timed_out || destroyed; }
 };
 
+/// Whose group it is, for those who are told of its end.
+struct GroupOwner {
+    std::int32_t pid = 0;  ///< of who opened the file
+    std::string process{};
+    std::uint32_t handle = 0;
+};
+
 /// What GROUP_CREATE asks for, checked as far as that needs no other object.
 struct GroupOptions {
     std::shared_ptr<Vm> vm;
@@ -126,7 +134,16 @@ using RunnableHook =
     boost::intrusive::list_base_hook<boost::intrusive::tag<RunnableTag>,
                                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
-class Group final : public drm::Work, public RunnableHook, public std::enable_shared_from_this<Group> {
+/// Links the groups of whose end nobody has been told yet.
+struct EndedTag;
+using EndedHook =
+    boost::intrusive::list_base_hook<boost::intrusive::tag<EndedTag>,
+                                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+class Group final : public drm::Work,
+                    public RunnableHook,
+                    public EndedHook,
+                    public std::enable_shared_from_this<Group> {
   public:
     static Result<std::shared_ptr<Group>> make(Device& device, GroupOptions options);
     explicit Group(Device& device, GroupOptions options, std::uint64_t serial);
@@ -171,6 +188,7 @@ class Group final : public drm::Work, public RunnableHook, public std::enable_sh
     /// Scheduler only: what the firmware says about the group's streams when it has acknowledged SUSPEND, and
     /// what memory says after that: a suspended_ event.
     [[nodiscard]] GroupEvent judge_suspended(const SlotBlocks& blocks);
+    GroupOwner owner;                  // its file's
     std::optional<unsigned> slot;      // Scheduler's
     std::uint64_t runnable_since = 0;  // Scheduler's
     bool has_saved_state = false;      // Scheduler's: RESUME, not START
@@ -197,6 +215,7 @@ class Group final : public drm::Work, public RunnableHook, public std::enable_sh
     Result<void> allocate();
     void stop_waiting();
     void finish();
+    void doom(const GroupDoom& why);
     void publish_state();
     void end_owned_sync_objects();
 
@@ -219,6 +238,8 @@ class Group final : public drm::Work, public RunnableHook, public std::enable_sh
     bool line_added_ = false;
 };
 
+using EndedGroups = boost::intrusive::list<Group, boost::intrusive::base_hook<EndedHook>,
+                                           boost::intrusive::constant_time_size<false>>;
 using RunnableGroups = boost::intrusive::list<Group, boost::intrusive::base_hook<RunnableHook>,
                                               boost::intrusive::constant_time_size<false>>;
 

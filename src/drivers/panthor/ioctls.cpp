@@ -364,6 +364,8 @@ Result<void> File::group_create(Call& call) {
     const auto handle = groups_.insert(*group);
     if (!handle) return std::unexpected(handle.error());
     args.group_handle = *handle;
+    const drm::Opener& opener = core_.opener();
+    (*group)->owner = {.pid = opener.pid, .process = opener.process, .handle = *handle};
     if (user_submit) {
         for (std::uint32_t i = 0; i < args.queues.count; ++i) {
             const auto offset = [&](QueueObject object) {
