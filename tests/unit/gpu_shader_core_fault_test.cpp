@@ -192,6 +192,7 @@ std::uint64_t random_word(std::mt19937_64& random) {
 
 TEST(ShaderFault, RandomWordsAsProgramsEndOrAreLeft) {
     constexpr unsigned kRounds = 4000;
+    constexpr std::array<std::uint64_t, 4> kTypes = {1, 2, 5, 9};  // sampler, texture, attribute, buffer
     std::mt19937_64 random(20);
     std::array<unsigned, 3> outcomes{};
     ShaderRig rig;
@@ -213,7 +214,7 @@ TEST(ShaderFault, RandomWordsAsProgramsEndOrAreLeft) {
         rig.words(words);
         for (unsigned i = 2; i < 32; ++i) rig.uniform(i, static_cast<std::uint32_t>(random()));
         for (unsigned i = 0; i < 64; ++i)
-            rig.memory.put(kTable0 + 8 * i, (random() & ~0xfULL) | "\1\2\5\x9"[random() % 4]);
+            rig.memory.put(kTable0 + 8 * i, (random() & ~0xfULL) | kTypes[random() % kTypes.size()]);
         ASSERT_TRUE(rig.start());
         Outcome outcome = Outcome::paused;
         for (unsigned turn = 0; turn < 4 && outcome == Outcome::paused; ++turn)

@@ -79,7 +79,7 @@ constexpr bool within_page(std::uint64_t address, std::size_t bytes) {
 // time, which is theirs to order: hence not instrumented. Words do not tear where they are aligned: vector
 // moves keep them whole.
 template <unsigned kWords>
-[[gnu::no_sanitize("thread")]] void load_lanes(const std::byte* from, Lanes* to) {
+__attribute__((no_sanitize("thread"))) void load_lanes(const std::byte* from, Lanes* to) {
     if constexpr (kWords == 1) {
         __builtin_memcpy(to->word.data(), from, sizeof(Lanes));
     } else {
@@ -90,7 +90,7 @@ template <unsigned kWords>
     }
 }
 template <unsigned kWords>
-[[gnu::no_sanitize("thread")]] void store_lanes(std::byte* to, const Lanes* from) {
+__attribute__((no_sanitize("thread"))) void store_lanes(std::byte* to, const Lanes* from) {
     if constexpr (kWords == 1) {
         __builtin_memcpy(to, from->word.data(), sizeof(Lanes));
     } else {
