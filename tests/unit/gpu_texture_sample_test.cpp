@@ -558,7 +558,7 @@ TEST(TextureSample, RandomDescriptorsAndCoordinatesNeverReadOutsideOrForLong) {
         constexpr std::array kEdges{0.0F, -0.0F, 1.0F, 1e30F, -1e30F, INFINITY, -INFINITY, NAN, 0.5F, 1e-40F};
         return random() % 2 == 0 ? kEdges[random() % kEdges.size()] : as_float(random());
     };
-    for (unsigned round = 0; round < 100000; ++round) {
+    for (unsigned round = 0; round < 40000; ++round) {
         DescriptorWords texture_words = words();
         texture_words[0] = (texture_words[0] & ~0x3ffU & ~(0xfffU << 10)) | 2 | (random() & 0x330) | 1U << 9;
         texture_words[2] = (random() % 3 == 0 ? texture_words[2] : 0U | 1 << 3 | 2 << 6 | 3 << 9);
@@ -597,7 +597,7 @@ TEST(TextureSample, RandomDescriptorsAndCoordinatesNeverReadOutsideOrForLong) {
         (void)gather(view, *sampler, place, random(), shadow, anything());
         (void)view.fetch(random() % 8, random() % 8, random(), random(), random());
     }
-    EXPECT_GT(valid, 5000U);
+    EXPECT_GT(valid, 2000U);
 }
 
 }  // namespace
