@@ -26,7 +26,9 @@ std::optional<PlanarLookup> PlanarLookup::prepare(View& view, const Sampler& sam
     else if (sampler.reduction != Reduction::average)
         return std::nullopt;
     else
-        lookup.way_ = texture.format.is_plain_bytes() ? Way::bytes : Way::floats;
+        lookup.way_ = !texture.format.is_plain_bytes()                                 ? Way::floats
+                      : lookup.plane_->clump.bytes == 4 && texture.format.bytes() == 4 ? Way::words
+                                                                                       : Way::bytes;
     lookup.width_ = static_cast<int>(view.width(levels.first));
     lookup.height_ = static_cast<int>(view.height(levels.first));
     if (sampler.normalized) {
@@ -34,6 +36,37 @@ std::optional<PlanarLookup> PlanarLookup::prepare(View& view, const Sampler& sam
         lookup.t_scale_ = static_cast<float>(lookup.height_);
     }
     return lookup;
+}
+
+/// The most common one, by itself: what texels of a row share is found once.
+template <Ordering kOrdering>
+Bytes PlanarLookup::mixed_words(float u, float v) const {
+    const Pair x = between_256ths(u);
+    const Pair y = between_256ths(v);
+    constexpr bool kTiled = kOrdering == Ordering::u_interleaved;
+    struct Row {
+        std::uint64_t start;
+        unsigned bits;  // of y in the place within a tile
+    };
+    const auto row = [&](int i) -> Row {
+        const auto j = static_cast<unsigned>(wrapped(sampler_->wrap[1], i, height_));
+        return {plane_->address + (std::uint64_t{plane_->row_stride} * (kTiled ? j / 16 : j)),
+                kTiled ? kSpread[j % 16] * 3U : 0};
+    };
+    const auto column = [&](int i) { return static_cast<unsigned>(wrapped(sampler_->wrap[0], i, width_)); };
+    const auto texel = [&](const Row& r, unsigned i) {
+        const unsigned index = kTiled ? (i / 16 * 256) + (kSpread[i % 16] ^ r.bits) : i;
+        return widened(view_->word(r.start + (std::uint64_t{index} * 4)));
+    };
+    const unsigned left = column(x.first);
+    const unsigned right = x.weight == 0 ? left : column(x.second);
+    const auto along = [&](const Row& r) {
+        const Bytes first = texel(r, left);
+        return left == right ? first : mixed(first, texel(r, right), x.weight);
+    };
+    const Bytes upper = along(row(y.first));
+    if (y.weight == 0) return upper;
+    return mixed(upper, along(row(y.second)), y.weight);
 }
 
 Texel PlanarLookup::at(float s, float t) const {
@@ -60,6 +93,11 @@ Texel PlanarLookup::at(float s, float t) const {
         const unsigned second = row(y.second);
         return first == second ? colour : mix(colour, along(second), y.weight);
     };
+    if (way_ == Way::words)
+        return view_->swizzled(
+            arranged(view_->texture().format, plane_->ordering == Ordering::linear
+                                                  ? mixed_words<Ordering::linear>(u, v)
+                                                  : mixed_words<Ordering::u_interleaved>(u, v)));
     if (way_ == Way::bytes) {
         const Bytes channels = filtered(
             between_256ths(u), between_256ths(v),

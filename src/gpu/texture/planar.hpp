@@ -23,7 +23,11 @@ class PlanarLookup {
     [[nodiscard]] Texel at(float s, float t) const;
 
   private:
-    enum class Way : std::uint8_t { nearest, bytes, floats };
+    /// words: bytes, four of them in a plain element.
+    enum class Way : std::uint8_t { nearest, words, bytes, floats };
+
+    template <Ordering kOrdering>
+    [[nodiscard]] std::uint64_t mixed_words(float u, float v) const;
 
     View* view_ = nullptr;
     const Sampler* sampler_ = nullptr;

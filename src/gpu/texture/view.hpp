@@ -70,6 +70,16 @@ class View {
         return bytes;
     }
 
+    /// The four bytes at an address; 0 if they can't be read.
+    std::uint32_t word(std::uint64_t address) {
+        std::array<std::byte, 4> scratch;
+        const std::byte* const from = read(address, sizeof(std::uint32_t), scratch.data());
+        std::uint32_t word = 0;
+        if (from != nullptr) [[likely]]
+            std::memcpy(&word, from, sizeof word);
+        return word;
+    }
+
     /// Any texel: nothing if it lies outside.
     std::optional<Texel> fetch(unsigned level, unsigned layer, unsigned x, unsigned y, unsigned slice) {
         const Plane* const found = plane(level, layer);
