@@ -33,8 +33,9 @@ struct FirmwareConfig {
     unsigned group_slots = 8;        ///< 1 ... 31
     unsigned streams_per_group = 8;  ///< 1 ... 32
     std::uint32_t slice_instructions = kSliceInstructions;
-    unsigned shader_cores = 1;  ///< 1 ... 31
-    bool core_threads = false;  ///< others call run_shader_task(); else step() does all of it
+    unsigned shader_cores = 1;              ///< 1 ... 31
+    std::uint32_t task_steps = kTaskSteps;  ///< of a turn of a core
+    bool core_threads = false;              ///< others call run_shader_task(); else step() does all of it
 };
 
 /// Bytes of the shared section that this configuration takes.

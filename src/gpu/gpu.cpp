@@ -54,6 +54,7 @@ constexpr Constant kConstants[] = {
 Gpu::Gpu(const FirmwareConfig& config, Host& host)
     : host_(host),
       core_threads_(config.core_threads),
+      task_steps_(config.task_steps),
       cores_(config.shader_cores, config.group_slots, config.streams_per_group, *this),
       shared_storage_(shared_bytes(config) + kBlockAlign),
       shared_([this, &config] {
@@ -90,7 +91,7 @@ bool Gpu::step() {
 bool Gpu::run_cores() {
     if (cores_.ready() == 0) return false;
     if (!core_threads_) {
-        cores_.run(cores_.cores(), kTaskSteps);
+        cores_.run(cores_.cores(), task_steps_);
     } else {
         if (!cores_.take_fresh()) return false;
         cores_.run(cores_.cores(), kInlineSteps);

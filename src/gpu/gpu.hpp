@@ -44,7 +44,7 @@ class Gpu final : public Mmio, private FirmwarePort, private ShaderCores::Listen
     /// Takes a task of the shader cores and runs it for at most 1 ms. False: there was none; the host is told
     /// when there are some (Host::shader_work). `runner`: 0 ... shader_cores - 1, each on one thread at a
     /// time.
-    bool run_shader_task(unsigned runner) { return cores_.run(runner, kTaskSteps); }
+    bool run_shader_task(unsigned runner) { return cores_.run(runner, task_steps_); }
 
     std::uint32_t read(Reg reg) override;
     void write(Reg reg, std::uint32_t value) override;
@@ -100,6 +100,7 @@ class Gpu final : public Mmio, private FirmwarePort, private ShaderCores::Listen
 
     Host& host_;
     const bool core_threads_;
+    const std::uint32_t task_steps_;
     ShaderCores cores_;
     std::vector<std::byte> shared_storage_;
     std::span<std::byte> shared_;

@@ -50,6 +50,7 @@ struct Features {
     bool silence = false;       // the firmware hears nothing for a while, or answers late, or not in time
     bool rings = false;         // programs have submit rings
     bool hostile = false;       // ... with entries and counters that are out of all rules
+    bool compute = false;       // jobs have work for shader cores
     bool shared = false;        // programs wait for each other's fences
 
     explicit Features(Draw& draw)
@@ -71,6 +72,7 @@ struct Features {
           silence(draw.one_in(6)),
           rings(draw.one_in(6)),
           hostile(draw.one_in(3)),
+          compute(draw.one_in(4)),
           shared(draw.one_in(8)) {
         two_vms |= memory;
     }

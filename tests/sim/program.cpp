@@ -12,7 +12,7 @@ constexpr unsigned kLanesMax = 60;  // in a program's life
 constexpr unsigned kLanesOfBudgetMax = 8;
 constexpr unsigned kJobsBehindBad = 2;
 constexpr unsigned kStreamLanes = 16;
-constexpr std::uint64_t kStreamBytes = 256;  // of a kernel-mode job
+constexpr std::uint64_t kStreamBytes = 320;  // of a kernel-mode job
 constexpr std::uint64_t kHoardBytes = 64 * kPage;
 constexpr Reg kCountRegister = r(20);
 constexpr std::uint64_t kNever = 1ULL << 39;  // what stuck jobs wait for
@@ -32,6 +32,7 @@ static_assert(result_offset(kLanesMax, 0) <= kPage);
 constexpr std::uint64_t hoard_offset(unsigned lane) {
     return (lane % 2 != 0 ? kHoardBytes - kPage : 0) + lane * sizeof(std::uint32_t);
 }
+constexpr std::uint64_t kCounterInHoard = kPage / 2;  // behind the lane's other count
 constexpr std::uint64_t kAliasVa = 0x4000'0000;
 constexpr std::uint64_t kUnmapped = 0x5000'0000;
 
@@ -45,9 +46,14 @@ SimProgram::SimProgram(World& world)
     if (world_.features.binds) second_ = client_->memory();
     streams_ = client_->memory(0, kStreamLanes * kPage);
     vms_.push_back(client_->vm());
+    if (world_.features.compute)
+        compute_.emplace(*client_, world_.draw, world_.features.memory ? kLanesOfBudgetMax : kLanesMax,
+                         kJobsMax);
     if (world_.features.two_vms) {
         vms_.push_back(client_->create_vm());
-        for (const Memory* memory : {&page_, &streams_})
+        std::vector<const Memory*> all{&page_, &streams_};
+        if (compute_) all.push_back(&compute_->memory());
+        for (const Memory* memory : all)
             EXPECT_EQ(
                 client_->bind(vms_[1], {Client::map_op(memory->handle, memory->va, memory->mapping.size())})
                     ->answer(),
@@ -277,6 +283,15 @@ SimProgram::Words SimProgram::words_of(Lane& lane) {
     draw.say("job", lane.index, job);
     const std::uint64_t hoard =
         world_.features.memory ? hoards_.at(group.vm).va + hoard_offset(lane.index) : 0;
+    // Work for shader cores, where it may be what does not end well. An endless shader keeps those of its
+    // group from whatever its other streams have for them, until a timeout.
+    Program compute;
+    const bool keeps_cores =
+        bad && group.kind == Kind::endless && group.user != nullptr && group.lanes.size() > 1;
+    if (compute_ && !(bad && group.kind == Kind::stuck) && !keeps_cores && draw.one_in(2))
+        compute = this->compute(lane, job, bad, page_fault);
+    // What tells of it waits for it, be it that the stream goes on meanwhile.
+    const bool deferred = compute_ && !bad && draw.one_in(2);
     words.write = [=, page = page_.va, kind = group.kind, index = lane.index](W& w) {
         for (const auto& [va, value] : waits) wait_for(w, va, value);
         w.add_immediate32(kCountRegister, kCountRegister, 1);
@@ -287,12 +302,28 @@ SimProgram::Words SimProgram::words_of(Lane& lane) {
             w.add_immediate32(count, count, 1).store_multiple(count, 1, d(60));
         }
         w.move48(d(60), results + result_offset(index, job)).store_multiple(count, 1, d(60)).wait(kAllSlots);
-        if (bad && kind == Kind::endless) loop_for_ever(w);
-        if (page_fault) load(w, kUnmapped);
-        if (bad && kind == Kind::faulty) w.word(kBadWord);
-        add_one(w, page + sync_offset(index));
+        if (compute) {
+            compute(w);
+            if (!deferred) w.wait(kAllSlots);
+        } else {
+            if (bad && kind == Kind::endless) loop_for_ever(w);
+            if (page_fault) load(w, kUnmapped);
+            if (bad && kind == Kind::faulty) w.word(kBadWord);
+        }
+        w.move48(d(60), page + sync_offset(index)).move48(d(62), 1);
+        w.sync_add64(d(60), d(62), {.after = deferred ? slots(0) : Slots{}, .signal = 1});
     };
     return words;
+}
+
+Program SimProgram::compute(const Lane& lane, unsigned job, bool bad, bool page_fault) {
+    auto end = SimCompute::End::sound;
+    if (bad) end = lane.group->kind == Kind::faulty ? SimCompute::End::fault : SimCompute::End::endless;
+    if (page_fault) end = SimCompute::End::page_fault;
+    const std::uint64_t counter =
+        world_.features.memory ? hoards_.at(lane.group->vm).va + hoard_offset(lane.index) + kCounterInHoard
+                               : 0;
+    return compute_->run(lane.index, job, counter, end);
 }
 
 void SimProgram::submit(Lane& lane) {
@@ -380,6 +411,7 @@ void SimProgram::submit_kernel(Lane& lane) {
     if (lane.group->kernel->submit({job}) != 0) {
         EXPECT_TRUE(may_be_dead(*lane.group)) << "lane " << lane.index;
         --lane.jobs;
+        if (compute_) compute_->take_back(lane.index, lane.jobs);
         return;
     }
     if (lane.shared != nullptr) lane.shared->points.push_back(promise.job);

@@ -26,6 +26,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "sim/compute.hpp"
 #include "sim/draw.hpp"
 #include "sim/ring.hpp"
 #include "sim/world.hpp"
@@ -158,6 +159,7 @@ class SimProgram {
     }
     void taint(Lane& lane);
     Words words_of(Lane& lane);
+    Program compute(const Lane& lane, unsigned job, bool bad, bool page_fault);
     [[nodiscard]] std::optional<SomeFence> some_fence() const;
     void wait_for_some_fence(Lane& lane, std::vector<drm_panthor_sync_op>& syncs);
     void share();
@@ -197,6 +199,7 @@ class SimProgram {
     std::vector<FenceWait> fence_waits_;
     std::vector<Promise> binds_;
     Alias alias_;
+    std::optional<SimCompute> compute_;
     std::deque<SimRing> rings_;
     std::vector<Import> imports_;
     bool errors_ = false;          // some may have happened: groups may be dead, and waits may inherit them

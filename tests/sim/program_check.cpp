@@ -41,6 +41,7 @@ void SimProgram::watch_lane(Lane& lane) {
         EXPECT_LE(value, lane.jobs) << "lane " << lane.index;
     }
     lane.seen = value;
+    if (compute_ && !lane.released && lane.group != nullptr) compute_->check(lane.index, value, lane.jobs);
     if (lane.shared != nullptr) lane.shared->slow |= lane.slow;
     while (!lane.pending.empty()) {
         const Promise& promise = lane.pending.front();

@@ -12,6 +12,7 @@ constexpr unsigned kStepsMax = 160;
 constexpr unsigned kProgramsMax = 2;
 /// What all programs map themselves, and one VM's hoard: not all of those there are.
 constexpr std::uint64_t kBudget = 148 * kPage;
+constexpr std::uint64_t kBudgetOfCompute = 4 * kPage;
 
 class Run {
   public:
@@ -20,8 +21,12 @@ class Run {
           features_(draw_),
           rig_({.group_slots = 1 + draw_.below(2),
                 .streams_per_group = 2,
-                .slice_instructions = 8U << draw_.below(5)},
-               features_.memory ? kBudget : 0),
+                .slice_instructions = 8U << draw_.below(5),
+                .shader_cores = 1 + draw_.below(3),
+                .task_steps = 16U << draw_.below(5)},
+               !features_.memory   ? 0
+               : features_.compute ? kBudget + kBudgetOfCompute
+                                   : kBudget),
           world_{.rig = rig_, .draw = draw_, .features = features_} {
         rig_.host.on_wake = [this](const std::uint32_t& word, std::uint32_t bits) {
             for (SimProgram& program : programs_) program.woken(word, bits);
