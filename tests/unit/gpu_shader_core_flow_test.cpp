@@ -213,6 +213,26 @@ TEST(ShaderFlow, WarpsThatWaitForOneAnotherGetThere) {
     for (std::uint32_t i = 0; i < 64; ++i) EXPECT_EQ(rig.out(i), 1U);
 }
 
+TEST(ShaderFlow, LanesThatWereLeftGoOnAloneWhereNothingSaysThatTheyMeet) {
+    // Odd lanes pass the place where even ones wait, with no `reconverge`: they have the ballot for
+    // themselves, also if they are left on the way.
+    ShaderRig rig(whole(R"(
+        LSHIFT_AND.i32 r4, r2, 0x0.b00, r5
+        BRANCHZ.eq.reconverge r4, offset:join
+        LOAD.i32.unsigned.slot0.wait0 @r8, u0, offset:0
+    join:
+        LOAD.i32.unsigned.slot0.wait0 @r8, u0, offset:0
+        LOAD.i32.unsigned.slot0.wait0 @r8, u0, offset:0
+        LOAD.i32.unsigned.slot0.wait0 @r8, u0, offset:0
+        WMASK r3, r5
+    )"));
+    for (std::uint32_t steps = 1; steps < 30; ++steps) {
+        ASSERT_EQ(rig.run(steps), Outcome::finished);
+        for (std::uint32_t lane = 0; lane < kLanes; ++lane)
+            ASSERT_EQ(rig.out(lane), lane % 2 == 1 ? 0xaaaaU : 0x5555U) << steps;
+    }
+}
+
 TEST(ShaderFlow, AnEndlessLoopIsLeft) {
     ShaderRig rig(R"(
     loop:
