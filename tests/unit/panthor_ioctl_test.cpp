@@ -144,7 +144,7 @@ TEST_F(Ioctls, DevQueryTellsTheWholeOfAMaliG610) {
                                     .max_threads = 2048,
                                     .thread_max_workgroup_size = 1024,
                                     .thread_max_barrier_size = 1024,
-                                    .texture_features = {0xc1ffff9e},
+                                    .texture_features = {0x000e001e},  // of a board: more formats
                                     .as_present = 0xffff,
                                     .shader_present = 1,  // but for its number of cores
                                     .l2_present = 1,
