@@ -13,7 +13,7 @@ constexpr std::uint64_t kTasksPerCore = 8;
 /// The page tables of an address space as they were when a slice began; walked by one core.
 class Walker final : public shader::Translation {
   public:
-    explicit Walker(std::uint64_t root) : root_(root) {}
+    Walker(std::uint64_t root, ShaderCores::Listener& gpu) : root_(root), gpu_(gpu) {}
     [[nodiscard]] shader::Page page(std::uint64_t address) const override {
         const Walk walk = walk_tables(root_, address);
         if (walk.page == nullptr) return {.refusal = walk.refusal};
@@ -24,8 +24,11 @@ class Walker final : public shader::Translation {
         return {.host = walk.page, .rights = rights, .refusal = walk.refusal};
     }
 
+    [[nodiscard]] std::uint64_t timestamp() const override { return gpu_.timestamp(); }
+
   private:
     std::uint64_t root_;
+    ShaderCores::Listener& gpu_;
 };
 
 }  // namespace
@@ -49,7 +52,7 @@ std::size_t ShaderCores::save_bytes(unsigned cores, unsigned streams_per_group) 
 ShaderCores::Issue ShaderCores::submit(unsigned slot, unsigned stream, const AddressSpace& space,
                                        unsigned space_number, const ComputeJob& issued,
                                        shader::Fault& fault) {
-    const auto started = shader::start_job(issued.registers, Walker(space.root()));
+    const auto started = shader::start_job(issued.registers, Walker(space.root(), listener_));
     if (!started) {
         fault = started.error();
         return Issue::faulted;
@@ -157,7 +160,7 @@ bool ShaderCores::run(unsigned runner_index, std::uint32_t steps) {
     place->runner = runner_index;
     ++group->running;
     runner.leave.store(false, std::memory_order_relaxed);
-    const Walker walker(group->space->root());
+    const Walker walker(group->space->root(), listener_);
     // Of all address spaces together: the number in the low bits.
     const std::uint64_t generation = group->space->generation() * leaving_space_.size() + group->space_number;
     count_ready();

@@ -37,11 +37,14 @@ inline constexpr unsigned kJobsPerStream = 4;
 
 class ShaderCores {
   public:
-    /// Told, on the thread of whoever runs a core, that take_news() would find something.
+    /// The GPU, as cores need it. Told, on the thread of whoever runs a core, that take_news() would find
+    /// something.
     class Listener {
       public:
         virtual ~Listener() = default;
         virtual void shader_news() = 0;
+        /// What shaders see as clocks. On any core's thread.
+        virtual std::uint64_t timestamp() = 0;
     };
 
     /// `cores`: as many as threads could see by their ids. One runner more than that may call run(): the GPU

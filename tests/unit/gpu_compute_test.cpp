@@ -203,6 +203,19 @@ TEST(RunCompute, OfMoreWorkgroupsThanAnybodyCanRunIsBegun) {
     rig.step_until([&] { return out.u32() >= 100; });
 }
 
+TEST(RunCompute, ReadsTheClockOfTheGpu) {
+    Rig rig;
+    const Memory out = rig.memory();
+    rig.host.now = 0x1234'5678'9abc;
+    const Shader shader(
+        rig,
+        "LD_GCLK.u64.slot0.system_timestamp.wait0 @r0:r1\nIADD.u32 r2, u0, 0x0\nIADD.u32 r3, u1, 0x0\n"
+        "STORE.i64.slot0.end @r0:r1, r2, offset:0\n",
+        {low(out.va), high(out.va)});
+    rig.group().queue(0).run([&](W& w) { shader.run(w, 1, 1); });
+    EXPECT_EQ(out.u64(), 0x1234'5678'9abcU);
+}
+
 TEST(RunComputeForEver, HoldsUpNeitherItsStreamNorItsGroupNorOthers) {
     Rig rig;
     const Memory out = rig.memory(4);
