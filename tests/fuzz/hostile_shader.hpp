@@ -4,6 +4,7 @@
 // program runs; some are valid but for that, and some are noise. Everything else is drawn likewise.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -61,7 +62,8 @@ class HostileShader {
     HostileShader(Chance& chance, const HostileMap& map) : chance_(chance), map_(map) {}
 
     void write_code(std::span<std::uint64_t> code) {
-        const unsigned length = 1 + chance_.below(chance_.one_in(8) ? code.size() : 24);
+        const std::size_t most = chance_.one_in(8) ? code.size() : std::min<std::size_t>(code.size(), 24);
+        const unsigned length = 1 + chance_.below(most);
         const unsigned noise = chance_.one_in(6) ? 2 : 200;  // one word in so many
         length_ = length;
         for (unsigned i = 0; i < length; ++i) {

@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -65,7 +66,7 @@ class FakeHost final : public Host {
         ++interrupts;
         if (on_interrupt) on_interrupt();
     }
-    void attention() override { ++attentions; }
+    void attention() override { attentions.fetch_add(1); }
     void futex_wake(std::uint32_t& word, std::uint32_t bitset) override {
         wakes.push_back({&word, bitset});
         if (on_wake) on_wake();
@@ -74,14 +75,18 @@ class FakeHost final : public Host {
         if (on_timestamp) on_timestamp();
         return now;
     }
+    void shader_work(unsigned tasks) override {
+        if (on_shader_work) on_shader_work(tasks);
+    }
 
     unsigned interrupts = 0;
-    unsigned attentions = 0;
+    std::atomic<unsigned> attentions = 0;  // cores' threads ring, too
     std::vector<Wake> wakes;
     std::uint64_t now = 0;
     std::function<void()> on_interrupt;
     std::function<void()> on_wake;
     std::function<void()> on_timestamp;
+    std::function<void(unsigned)> on_shader_work;
 };
 
 /// Memory that the GPU sees at `va`.
