@@ -382,7 +382,10 @@ TEST(HostileShaders, CrashNothingTouchNothingElseAndDisturbNobody) {
         current_seed = seed;
         ::alarm(kHangSeconds);
         Chance chance(seed);
-        Rig rig{{.group_slots = kHostile + 1, .streams_per_group = 2, .shader_cores = 1 + chance.below(3)}};
+        Rig rig{{.group_slots = kHostile + 1,
+                 .streams_per_group = 2,
+                 .shader_cores = 1 + chance.below(3),
+                 .task_steps = chance.one_in(2) ? 512 : kTaskSteps}};
         WellBehavedGroup good(rig);
         std::deque<HostileGroup> hostile;
         for (unsigned i = 0; i < kHostile; ++i) hostile.emplace_back(rig, i + 1, chance);

@@ -216,6 +216,23 @@ TEST(RunCompute, ReadsTheClockOfTheGpu) {
     EXPECT_EQ(out.u64(), 0x1234'5678'9abcU);
 }
 
+TEST(RunCompute, UsesWhatIsMappedAnewWhileItRunsAfterTheFlush) {
+    Rig rig;
+    const Memory out = rig.memory();
+    const Memory other = rig.memory();
+    const Shader shader(rig, kCount, {low(out.va), high(out.va), 50'000, 0});
+    Queue& queue = rig.group().queue(0);
+    queue.submit([&](W& w) { shader.run(w, 1, 1); });
+    queue.ring();
+    rig.step_until([&] { return out.u32() != 0; });
+    rig.vm.map(out.va, other.host, 1);
+    rig.flush(rig.vm);
+    const std::uint32_t then = out.u32();
+    rig.run_until_idle();
+    EXPECT_EQ(out.u32(), then);
+    EXPECT_EQ(other.u32(), 50'000u - then);
+}
+
 TEST(RunComputeForEver, HoldsUpNeitherItsStreamNorItsGroupNorOthers) {
     Rig rig;
     const Memory out = rig.memory(4);
