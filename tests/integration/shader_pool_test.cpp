@@ -90,12 +90,12 @@ TEST(ShaderPool, SleepsOverNoWork) {
     std::minstd_rand0 random(1);
     std::uint32_t expected = 0;
     for (unsigned round = 0; round < 300; ++round) {
-        const unsigned groups = 1 + random() % 5;
+        const unsigned groups = 1 + static_cast<unsigned>(random() % 5);
         for (unsigned i = 0; i < 1 + round % 2; ++i, expected += 200 * groups) {
             group.queue(i).submit([&](W& w) { run_compute(w, job.data.va, groups, 1); });
             group.queue(i).ring();
         }
-        for (unsigned i = random() % 2000; i != 0; --i) p.rig.step();
+        for (unsigned i = static_cast<unsigned>(random() % 2000); i != 0; --i) p.rig.step();
         p.step_until([&] { return base::load(out.u32(), base::kRelaxed) == expected; });
         p.step_until([&] { return group.queue(0).stream().busy_scoreboards() == 0; });
         p.step_until([&] { return group.queue(1).stream().busy_scoreboards() == 0; });
@@ -139,7 +139,7 @@ TEST(ShaderPool, LetsGroupsComeAndGo) {
         good.queue(0).submit([&](W& w) { run_compute(w, count.data.va, 4, 1); });
         good.queue(0).ring();
         expected += 4 * 500;
-        for (unsigned i = random() % 3000; i != 0; --i) p.rig.step();
+        for (unsigned i = static_cast<unsigned>(random() % 3000); i != 0; --i) p.rig.step();
         if (round % 2 == 0) {
             p.leave(good, GroupRequest::suspend);
             const std::uint32_t then = base::load(out.u32(), base::kRelaxed);
