@@ -49,7 +49,7 @@ inline constexpr OperandIndex kZero = kCoreId + 2;          // specials that are
 inline constexpr OperandIndex kProgramCounter = kZero + 2;  // written before each instruction that reads it
 inline constexpr OperandIndex kLiterals = kProgramCounter + 2;  // constants that modifiers were applied to
 inline constexpr unsigned kLiteralCount = 256;
-inline constexpr unsigned kSharedBankLanes = (kLiterals + kLiteralCount) & ~kSharedBank;
+inline constexpr unsigned kSharedBankLanes = kLiterals + kLiteralCount - kSharedBank;
 
 /// The registers of a warp and where its lanes stand. Trivially copyable: SUSPEND saves it as it is.
 struct Warp {
