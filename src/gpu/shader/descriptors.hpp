@@ -13,20 +13,11 @@
 
 #include "gpu/shader/memory.hpp"
 #include "gpu/shader/task.hpp"
+#include "gpu/texture/descriptor.hpp"
 
 namespace belfry::gpu::shader {
 
-/// 0 in a word 0 that was never written: a null descriptor.
-enum class DescriptorType : std::uint32_t {
-    none = 0,
-    sampler = 1,
-    texture = 2,
-    attribute = 5,
-    depth_stencil = 7,
-    program = 8,
-    buffer = 9,
-    plane = 10,
-};
+using texture::DescriptorType;
 
 struct Descriptor {
     std::array<std::uint32_t, 8> word;
@@ -53,7 +44,7 @@ class Descriptors {
     /// From now on, handles are those of `job`. Forgets all.
     void begin(const Job& job);
 
-    /// The descriptor that `handle` names, of type none if there is none. Null: memory.refusal() says why.
+    /// The descriptor that `handle` names, of type null if there is none. Null: memory.refusal() says why.
     /// Valid until the next call.
     const Descriptor* descriptor(std::uint32_t handle, Memory& memory) {
         const Entry& entry = entries_[slot(handle)];

@@ -76,7 +76,7 @@ std::expected<Job, Fault> start_job(const ComputeRegisters& registers, const Tra
     if (!memory.read(registers.program, program.data(), sizeof program))
         return refuse(memory.refusal().exception, registers.program, memory.refusal().address);
     const std::uint32_t stage = program[0] >> 4 & 15;
-    if ((program[0] & 15) != static_cast<std::uint32_t>(DescriptorType::program) ||
+    if ((program[0] & 15) != static_cast<std::uint32_t>(DescriptorType::shader) ||
         (stage != kStageCompute && stage != kStageVertex))
         return refuse(Exception::data_invalid_fault, registers.program);
     job.program_word = program[0];
