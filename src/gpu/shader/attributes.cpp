@@ -76,13 +76,11 @@ std::optional<Attribute> parse_attribute(const Descriptor& descriptor, std::uint
 /// soon as that is, or a descriptor can't be read.
 template <typename Step>
 bool for_attributes(Execution& execution, const Op& op, bool immediate, Step step) {
-    const auto for_handle = [&](std::uint32_t handle, LaneMask lanes) {
-        const Descriptor* const descriptor = execution.descriptors.descriptor(handle, execution.memory);
-        if (descriptor == nullptr) return execution.raise_refusal(first_of(lanes), AccessKind::read);
-        auto attribute = parse_attribute(*descriptor, execution.job->attribute_offset);
+    const auto for_lanes = [&](const Descriptor& descriptor, LaneMask lanes) {
+        auto attribute = parse_attribute(descriptor, execution.job->attribute_offset);
         if (attribute) {
             const std::uint32_t of_buffer =
-                handle_of(descriptor->word[1] & 63, descriptor->word[3] & 0xff'ffff);
+                handle_of(descriptor.word[1] & 63, descriptor.word[3] & 0xff'ffff);
             const Buffer* const buffer = execution.descriptors.buffer(of_buffer, execution.memory);
             if (buffer == nullptr) return execution.raise_refusal(first_of(lanes), AccessKind::read);
             attribute->buffer = *buffer;
@@ -98,14 +96,7 @@ bool for_attributes(Execution& execution, const Op& op, bool immediate, Step ste
         }
         return true;
     };
-    if (immediate) return for_handle(handle_in<Name::ld_attr_imm>(op), execution.active);
-    const Lanes& handles = execution.operands(op.source[2]);
-    for (LaneMask rest = execution.active; rest != 0;) {
-        const LaneMask same = alike(handles, rest);
-        rest &= ~same;
-        if (!for_handle(handles[first_of(same)], same)) return false;
-    }
-    return true;
+    return for_descriptors<Name::ld_attr_imm>(execution, op, immediate, for_lanes);
 }
 
 template <bool kImmediate>
@@ -135,11 +126,8 @@ bool lea_attribute(Execution& execution, const Op& op) {
     return for_attributes(
         execution, op, kImmediate,
         [&](unsigned lane, const Attribute* attribute, std::optional<std::uint64_t> address) {
-            const std::uint64_t to = address.value_or(kSink);
-            const Operands& operands = execution.operands;
-            operands.reg(op.destination)[lane] = static_cast<std::uint32_t>(to);
-            operands.reg(op.destination + 1)[lane] = static_cast<std::uint32_t>(to >> 32);
-            operands.reg(op.destination + 2)[lane] = attribute != nullptr ? attribute->format_word : 0;
+            put_address(execution.operands, op.destination, lane, address,
+                        attribute != nullptr ? attribute->format_word : 0);
             return true;
         });
 }

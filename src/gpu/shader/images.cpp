@@ -34,10 +34,8 @@ ImagePlace place_of(const Execution& execution, const Op& op, unsigned lane) {
 template <typename Step>
 bool for_images(Execution& execution, const Op& op, bool immediate, Step step) {
     TextureMemory memory(execution.memory);
-    const auto for_handle = [&](std::uint32_t handle, LaneMask lanes) {
-        const Descriptor* const descriptor = execution.descriptors.descriptor(handle, execution.memory);
-        if (descriptor == nullptr) return execution.raise_refusal(first_of(lanes), AccessKind::read);
-        const auto image = texture::parse_texture(bytes_of(*descriptor));
+    const auto for_lanes = [&](const Descriptor& descriptor, LaneMask lanes) {
+        const auto image = texture::parse_texture(bytes_of(descriptor));
         std::optional<texture::View> view;
         if (image) view.emplace(*image, memory);
         for (; lanes != 0; lanes &= lanes - 1) {
@@ -47,14 +45,7 @@ bool for_images(Execution& execution, const Op& op, bool immediate, Step step) {
         }
         return true;
     };
-    if (immediate) return for_handle(handle_in<Name::ld_tex_imm>(op), execution.active);
-    const Lanes& handles = execution.operands(op.source[2]);
-    for (LaneMask rest = execution.active; rest != 0;) {
-        const LaneMask same = alike(handles, rest);
-        rest &= ~same;
-        if (!for_handle(handles[first_of(same)], same)) return false;
-    }
-    return true;
+    return for_descriptors<Name::ld_tex_imm>(execution, op, immediate, for_lanes);
 }
 
 template <bool kImmediate>
@@ -83,10 +74,8 @@ bool lea_texel(Execution& execution, const Op& op) {
             const ImagePlace at = place_of(execution, op, lane);
             address = view->address(at.layer, at.x, at.y, at.slice);
         }
-        const std::uint64_t to = address.value_or(kSink);
-        execution.operands.reg(op.destination)[lane] = static_cast<std::uint32_t>(to);
-        execution.operands.reg(op.destination + 1)[lane] = static_cast<std::uint32_t>(to >> 32);
-        execution.operands.reg(op.destination + 2)[lane] = view != nullptr ? view->texture().format_word : 0;
+        put_address(execution.operands, op.destination, lane, address,
+                    view != nullptr ? view->texture().format_word : 0);
     });
 }
 
