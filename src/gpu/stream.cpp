@@ -135,10 +135,7 @@ void Stream::job_ended(const ComputeResult& result) {
         shader_fault(result.fault, result.place);
         return;
     }
-    if (result.progress != 0) {
-        ++state_.progress;
-        port_->progress_changed();
-    }
+    if (result.progress != 0) bump_progress();
     // What was deferred until then completes now, though the stream may stand or have nothing more to run.
     if (!complete(kAllSlots) || state_.status != StreamStatus::blocked) return;
     switch (state_.blocked.reason) {
@@ -548,10 +545,7 @@ Stream::Step Stream::execute_wait(std::uint64_t word) {
         if ((mask & busy_scoreboards()) != 0)
             return block({.reason = BlockedReason::scoreboard, .scoreboards = mask});
     }
-    if (get<Op::wait, Arg::progress>(word) != 0) {
-        ++state_.progress;
-        port_->progress_changed();
-    }
+    if (get<Op::wait, Arg::progress>(word) != 0) bump_progress();
     return Step::next;
 }
 
@@ -598,17 +592,13 @@ Stream::Step Stream::execute_exception_handler(std::uint64_t word) {
 
 Stream::Step Stream::execute_run_compute(std::uint64_t word) {
     const bool indirect = static_cast<Op>(csf::opcode(word)) == Op::run_compute_indirect;
-    // Both have the same selects in the same places.
-    const auto select = [&]<Arg arg>(unsigned base, std::integral_constant<Arg, arg>) {
-        return pair(base + 2 * get<Op::run_compute, arg>(word));
-    };
-    using std::integral_constant;
     const auto& r = state_.registers;
+    // Both have the same selects in the same places.
     ComputeJob job{
-        .registers = {.resource_table = select(0, integral_constant<Arg, Arg::srt_select>{}),
-                      .uniforms = select(8, integral_constant<Arg, Arg::fau_select>{}),
-                      .program = select(16, integral_constant<Arg, Arg::spd_select>{}),
-                      .local_storage = select(24, integral_constant<Arg, Arg::tsd_select>{}),
+        .registers = {.resource_table = pair(0 + 2 * get<Op::run_compute, Arg::srt_select>(word)),
+                      .uniforms = pair(8 + 2 * get<Op::run_compute, Arg::fau_select>(word)),
+                      .program = pair(16 + 2 * get<Op::run_compute, Arg::spd_select>(word)),
+                      .local_storage = pair(24 + 2 * get<Op::run_compute, Arg::tsd_select>(word)),
                       .attribute_offset = r[32],
                       .workgroup_size = r[33],
                       .offset = {r[34], r[35], r[36]},
@@ -631,10 +621,7 @@ Stream::Step Stream::execute_run_compute(std::uint64_t word) {
     switch (port_->run_compute(job, fault)) {
         case ShaderCores::Issue::started: ++state_.jobs[job.entry]; return Step::next;
         case ShaderCores::Issue::done:
-            if (job.progress != 0) {
-                ++state_.progress;
-                port_->progress_changed();
-            }
+            if (job.progress != 0) bump_progress();
             return Step::next;
         case ShaderCores::Issue::full:    return block({.reason = BlockedReason::resource});
         case ShaderCores::Issue::faulted: return shader_fault(fault, job.place);
@@ -844,10 +831,7 @@ Stream::Step Stream::mmu_fault(const MmuFault& fault, const Place& place) {
 Stream::Step Stream::shader_fault(const shader::Fault& fault, const Place& place) {
     state_.shader_fault = fault;
     if (!csf::is_mmu_fault(fault.exception)) return fail(fault.exception, fault.address, place);
-    const Access access = fault.atomic    ? Access::atomic
-                          : fault.write   ? Access::write
-                          : fault.execute ? Access::execute
-                                          : Access::read;
+    const Access access = fault.atomic ? Access::atomic : fault.write ? Access::write : Access::read;
     return mmu_fault({.type = fault.exception, .access = access, .address = fault.address}, place);
 }
 

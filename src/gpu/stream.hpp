@@ -233,6 +233,10 @@ class Stream {
     Step mmu_fault(const MmuFault& fault, const Place& place);
     Step shader_fault(const shader::Fault& fault, const Place& place);
     void abandon_work();
+    void bump_progress() {
+        ++state_.progress;
+        port_->progress_changed();
+    }
     void publish_extract(std::uint64_t extract);
 
     [[nodiscard]] Place here(std::uint64_t word) const { return {.cmd_ptr = cmd_ptr(), .instruction = word}; }

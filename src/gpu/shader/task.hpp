@@ -29,7 +29,6 @@ struct Fault {
     std::uint32_t lane = 0;  ///< index of the thread within its workgroup
     bool write = false;      ///< of memory faults: the access would have written
     bool atomic = false;     ///< likewise: read and written
-    bool execute = false;    ///< likewise: fetched
 };
 
 /// Registers of the command stream that RUN_COMPUTE reads, after its selects.
