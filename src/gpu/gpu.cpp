@@ -267,7 +267,6 @@ void Gpu::want_attention() {
 }
 
 std::uint32_t Gpu::read(Reg address) {
-    if (address == Reg::shader_present_lo) return (1U << cores_.cores()) - 1;
     for (const Constant& constant : kConstants)
         if (constant.reg == address) return constant.value;
     if (reg(address) >= kAsFirst && reg(address) < kAsEnd) {
@@ -285,20 +284,21 @@ std::uint32_t Gpu::read(Reg address) {
         }
     }
     switch (address) {
-        case Reg::job_int_rawstat: return job_.raw.load(kAcquire);
-        case Reg::job_int_mask:    return job_.mask.load(kRelaxed);
-        case Reg::job_int_stat:    return job_.raw.load(kAcquire) & job_.mask.load(kRelaxed);
-        case Reg::mmu_int_rawstat: return mmu_.raw.load(kAcquire);
-        case Reg::mmu_int_mask:    return mmu_.mask.load(kRelaxed);
-        case Reg::mmu_int_stat:    return mmu_.raw.load(kAcquire) & mmu_.mask.load(kRelaxed);
-        case Reg::mcu_control:     return mcu_control_.load(kRelaxed);
-        case Reg::mcu_status:      return mcu_status_.load(kAcquire);
-        case Reg::latest_flush_id: return base::load(latest_flush_id(), kRelaxed);
-        case Reg::timestamp_lo:    return static_cast<std::uint32_t>(host_.timestamp());
-        case Reg::timestamp_hi:    return static_cast<std::uint32_t>(host_.timestamp() >> 32);
-        case Reg::cycle_count_lo:  return static_cast<std::uint32_t>(published_cycles_.load(kRelaxed));
-        case Reg::cycle_count_hi:  return static_cast<std::uint32_t>(published_cycles_.load(kRelaxed) >> 32);
-        default:                   return 0;
+        case Reg::shader_present_lo: return (1U << cores_.cores()) - 1;
+        case Reg::job_int_rawstat:   return job_.raw.load(kAcquire);
+        case Reg::job_int_mask:      return job_.mask.load(kRelaxed);
+        case Reg::job_int_stat:      return job_.raw.load(kAcquire) & job_.mask.load(kRelaxed);
+        case Reg::mmu_int_rawstat:   return mmu_.raw.load(kAcquire);
+        case Reg::mmu_int_mask:      return mmu_.mask.load(kRelaxed);
+        case Reg::mmu_int_stat:      return mmu_.raw.load(kAcquire) & mmu_.mask.load(kRelaxed);
+        case Reg::mcu_control:       return mcu_control_.load(kRelaxed);
+        case Reg::mcu_status:        return mcu_status_.load(kAcquire);
+        case Reg::latest_flush_id:   return base::load(latest_flush_id(), kRelaxed);
+        case Reg::timestamp_lo:      return static_cast<std::uint32_t>(host_.timestamp());
+        case Reg::timestamp_hi:      return static_cast<std::uint32_t>(host_.timestamp() >> 32);
+        case Reg::cycle_count_lo:    return static_cast<std::uint32_t>(published_cycles_.load(kRelaxed));
+        case Reg::cycle_count_hi:    return static_cast<std::uint32_t>(published_cycles_.load(kRelaxed) >> 32);
+        default:                     return 0;
     }
 }
 
