@@ -41,7 +41,7 @@ class Gpu final : public Mmio, private FirmwarePort, private ShaderCores::Listen
     /// runner.
     [[nodiscard]] bool has_user_doorbells() const { return bound_doorbells_ != 0; }
 
-    /// Takes a task of the shader cores and runs it for at most 1 ms. False: there was none; the host is told
+    /// Takes a task of the shader cores and runs it for a slice. False: there was none; the host is told
     /// when there are some (Host::shader_work). `runner`: 0 ... shader_cores - 1, each on one thread at a
     /// time.
     bool run_shader_task(unsigned runner) { return cores_.run(runner, task_steps_); }

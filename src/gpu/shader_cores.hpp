@@ -1,12 +1,10 @@
 // ShaderCores: the jobs that command streams have issued, and who runs which task of them when.
 //
 // Owns   the jobs in flight of each group slot, their tasks, and the cores' caches (shader::Core).
-// Runs   run() on any thread, one per runner at a time; everything else in the GPU actor. One mutex, never
-// held while
-//        a shader runs.
-// Called by GroupSlot (submit, hold, save, abandon), Gpu (news, address spaces) and whoever has time: the
-// server's
-//        pool of threads, or Gpu::step() where there is none.
+// Runs   run() on any thread, one per runner at a time; everything else in the GPU actor. One mutex, which is
+//        never held while a shader runs.
+// Called by GroupSlot (submit, hold, save, abandon), by Gpu (news, address spaces), and by whoever has time:
+//        the server's pool of threads, or Gpu::step() where there is none.
 //
 // A group has as many places as there are cores: a place is a core id with its share of thread-local and
 // workgroup memory, and holds at most one task in flight, which runs, or is paused until its next turn.
@@ -30,7 +28,8 @@
 
 namespace belfry::gpu {
 
-/// At most 1 ms of work: how long a core can keep a suspension, an unmap or another group waiting.
+/// About 1 ms of work: how long a core can keep a suspension, an unmap or another group waiting. Slow f16
+/// instructions count as one step as well, so that it can be some ms.
 inline constexpr std::uint32_t kTaskSteps = 60'000;
 /// Jobs in flight of one stream; a RUN_COMPUTE beyond waits.
 inline constexpr unsigned kJobsPerStream = 4;
@@ -68,7 +67,7 @@ class ShaderCores {
                  const ComputeJob& job, shader::Fault& fault);
     /// Whether there is work that no runner was told of since the last call.
     bool take_fresh() { return std::exchange(fresh_, false); }
-    /// Whether take_results() or the answers of leaving() or flushed() may have changed since the last call.
+    /// Whether what take_results(), busy() or flushed() say may have changed since the last call.
     bool take_news() { return news_.exchange(false, std::memory_order_acq_rel); }
     [[nodiscard]] bool has_news() const { return news_.load(std::memory_order_relaxed); }
     /// Takes the results of a slot's jobs, oldest first.
