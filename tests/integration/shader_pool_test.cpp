@@ -6,52 +6,19 @@
 #include <deque>
 #include <memory>
 #include <random>
-#include <stdexcept>
 #include <string_view>
 
 #include "base/atomic.hpp"
-#include "compute_job.hpp"
-#include "uapi/shader_assembler.hpp"
-#include "unit/gpu_rig.hpp"
+#include "unit/gpu_compute_rig.hpp"
 
 namespace belfry::server {
 namespace {
 
 using namespace belfry::gpu;
 
-/// Counts the word at u0, u1 up by one in each of `u2` turns of each thread.
-constexpr std::string_view kCount = R"(
-    IADD_IMM.i32 r0, 0x0, #0x0
-    loop:
-    IADD.u32 r2, u0, 0x0
-    IADD.u32 r3, u1, 0x0
-    IADD_IMM.i32 r4, 0x0, #0x1
-    ATOM.i32.slot0.aadd.wait0 @r4, r2, offset:0x0
-    IADD_IMM.i32 r0, r0, #0x1
-    ICMP_OR.u32.lt.m1 r1, r0, u2, 0x0
-    BRANCHZ.reconverge r1, offset:loop
-    NOP.end
-)";
-constexpr std::string_view kForEver = R"(
-    loop:
-    BRANCHZ.eq.reconverge 0x0, offset:loop
-    NOP.end
-)";
 constexpr std::string_view kNoInstruction = ".word 0x8000000000000000\n";
 
 constexpr unsigned kSteps = 200'000'000;  // the threads are waited for as long as a test may run
-
-struct Job {
-    Job(Rig& rig, std::string_view text, std::initializer_list<std::uint32_t> uniforms = {})
-        : code(rig.memory()), data(rig.memory()) {
-        const auto words = valhall::assemble(text);
-        if (!words) throw std::invalid_argument(words.error());
-        std::ranges::copy(*words, &code.u64());
-        data.as<ComputeDescriptors>() = describe_compute(code.va, uniforms);
-    }
-    gpu::Memory code;
-    gpu::Memory data;
-};
 
 /// A GPU whose cores are a pool's.
 struct PooledRig {
@@ -81,18 +48,16 @@ struct PooledRig {
 TEST(ShaderPool, SleepsOverNoWork) {
     PooledRig p(3);
     const gpu::Memory out = p.rig.memory();
-    const auto low = static_cast<std::uint32_t>(out.va);
-    const auto high = static_cast<std::uint32_t>(out.va >> 32);
     // Longer than what the GPU's thread runs itself, so that each needs a thread that sleeps by then, or not
     // yet.
-    const Job job(p.rig, kCount, {low, high, 200, 0});
+    const Shader job(p.rig, kCount, {low(out.va), high(out.va), 200, 0});
     gpu::Group& group = p.rig.group({.queues = 2});
     std::minstd_rand0 random(1);
     std::uint32_t expected = 0;
     for (unsigned round = 0; round < 300; ++round) {
         const unsigned groups = 1 + static_cast<unsigned>(random() % 5);
         for (unsigned i = 0; i < 1 + round % 2; ++i, expected += 200 * groups) {
-            group.queue(i).submit([&](W& w) { run_compute(w, job.data.va, groups, 1); });
+            group.queue(i).submit([&](W& w) { job.run(w, groups, 1); });
             group.queue(i).ring();
         }
         for (unsigned i = static_cast<unsigned>(random() % 2000); i != 0; --i) p.rig.step();
@@ -105,17 +70,15 @@ TEST(ShaderPool, SleepsOverNoWork) {
 TEST(ShaderPool, LetsGroupsComeAndGo) {
     PooledRig p(2);
     const gpu::Memory out = p.rig.memory();
-    const auto low = static_cast<std::uint32_t>(out.va);
-    const auto high = static_cast<std::uint32_t>(out.va >> 32);
-    const Job count(p.rig, kCount, {low, high, 500, 0});
-    const Job endless(p.rig, kForEver);
-    const Job faulty(p.rig, kNoInstruction);
+    const Shader count(p.rig, kCount, {low(out.va), high(out.va), 500, 0});
+    const Shader endless(p.rig, kForEver);
+    const Shader faulty(p.rig, kNoInstruction);
     gpu::Group& good = p.rig.group({.start = false});
     std::deque<gpu::Group*> bad;
     for (unsigned i = 0; i < 2; ++i) bad.push_back(&p.rig.group({.vm = &p.rig.new_vm(), .start = false}));
     // What the bad ones run lies in their spaces, too.
     for (gpu::Group* const group : bad)
-        for (const Job* const job : {&endless, &faulty}) {
+        for (const Shader* const job : {&endless, &faulty}) {
             group->vm().map(job->code.va, job->code.host, 1);
             group->vm().map(job->data.va, job->data.host, 1);
         }
@@ -131,12 +94,12 @@ TEST(ShaderPool, LetsGroupsComeAndGo) {
         for (unsigned i = 0; i < bad.size(); ++i) {
             start(*bad[i], i + 1);
             bad[i]->queue(0).submit([&](W& w) {
-                run_compute(w, endless.data.va, 4);
-                if (random() % 2 == 0) run_compute(w, faulty.data.va, 4);
+                endless.run(w, 4);
+                if (random() % 2 == 0) faulty.run(w, 4);
             });
             bad[i]->queue(0).ring();
         }
-        good.queue(0).submit([&](W& w) { run_compute(w, count.data.va, 4, 1); });
+        good.queue(0).submit([&](W& w) { count.run(w, 4, 1); });
         good.queue(0).ring();
         expected += 4 * 500;
         for (unsigned i = static_cast<unsigned>(random() % 3000); i != 0; --i) p.rig.step();
@@ -166,11 +129,11 @@ TEST(ShaderPool, LetsGroupsComeAndGo) {
 /// The driver stops a stream, or all of the firmware, that cores are in, and wants it again at once.
 TEST(ShaderPool, IsLeftBeforeWhatStoppedStartsAgain) {
     PooledRig p(2);
-    const Job endless(p.rig, kForEver);
+    const Shader endless(p.rig, kForEver);
     gpu::Group& group = p.rig.group();
     for (unsigned round = 0; round < 20; ++round) {
         gpu::Queue& queue = group.queue(0);
-        queue.submit([&](W& w) { run_compute(w, endless.data.va, 4); });
+        queue.submit([&](W& w) { endless.run(w, 4); });
         queue.driver_ring();
         p.step_until([&] { return queue.drained(); });
         const auto want = [&](std::uint32_t state) {
@@ -187,7 +150,7 @@ TEST(ShaderPool, IsLeftBeforeWhatStoppedStartsAgain) {
         for (unsigned i = 0; i < 1000; ++i) p.rig.step();
         EXPECT_EQ(queue.out().ack & kStreamStateMask, kStreamStart);
     }
-    group.queue(0).submit([&](W& w) { run_compute(w, endless.data.va, 4); });
+    group.queue(0).submit([&](W& w) { endless.run(w, 4); });
     group.queue(0).driver_ring();
     p.step_until([&] { return group.queue(0).drained(); });
     p.rig.gpu.write(gpu::Reg::mcu_control, kMcuControlDisable);

@@ -4,7 +4,7 @@
 
 #include "base/atomic.hpp"
 #include "uapi/shader_assembler.hpp"
-#include "unit/gpu_rig.hpp"
+#include "unit/gpu_compute_rig.hpp"
 
 namespace belfry::gpu {
 namespace {
@@ -14,19 +14,6 @@ constexpr std::string_view kStoreIds = R"(
     IADD_IMM.i32 r0, r60, #0x1
     SHADDX.u64 r2, u0, r60.w0, shift:0x2
     STORE.i32.slot0.end @r0, ^r2, offset:0
-)";
-/// Counts the word at u0, u1 up by one for each of `u2` turns, by one lane of each workgroup.
-constexpr std::string_view kCount = R"(
-    IADD_IMM.i32 r0, 0x0, #0x0
-    loop:
-    IADD.u32 r2, u0, 0x0
-    IADD.u32 r3, u1, 0x0
-    IADD_IMM.i32 r4, 0x0, #0x1
-    ATOM.i32.slot0.aadd.wait0 @r4, r2, offset:0x0
-    IADD_IMM.i32 r0, r0, #0x1
-    ICMP_OR.u32.lt.m1 r1, r0, u2, 0x0
-    BRANCHZ.reconverge r1, offset:loop
-    NOP.end
 )";
 /// Draws a ticket at u0, u1 and stores it at u2, u3.
 constexpr std::string_view kTicket = R"(
@@ -39,50 +26,6 @@ constexpr std::string_view kTicket = R"(
     STORE.i32.slot0.end @r6, r2, offset:0
 )";
 constexpr std::uint64_t kNop = 0;
-constexpr std::string_view kForEver = R"(
-    loop:
-    BRANCHZ.eq.reconverge 0x0, offset:loop
-    NOP.end
-)";
-
-/// A shader and what RUN_COMPUTE wants to have of it.
-struct Shader {
-    Shader(Rig& rig, std::string_view text, std::initializer_list<std::uint32_t> uniforms = {})
-        : code(rig.memory()), data(rig.memory()) {
-        const auto words = valhall::assemble(text);
-        if (!words) ADD_FAILURE() << words.error();
-        load(words.value());
-        data.u32(0) = 8 | 1U << 4;  // Shader Program descriptor: compute
-        data.u32(4) = 0xffff;
-        data.u64(8) = code.va;
-        data.u32(64 + 4) = 31;  // Local Storage descriptor: no workgroup memory
-        uniform_count = (uniforms.size() + 1) / 2;
-        std::ranges::copy(uniforms, &data.u32(128));
-    }
-    void load(const std::vector<std::uint64_t>& words) const { std::ranges::copy(words, &code.u64()); }
-
-    /// Workgroups of 16 threads.
-    void run(W& w, std::uint32_t groups, std::uint32_t threads = 16) const {
-        w.move48(d(0), 0)
-            .move48(d(8), 0)
-            .move32(r(8), static_cast<std::uint32_t>(data.va + 128))
-            .move32(r(9), static_cast<std::uint32_t>((data.va + 128) >> 32 | uniform_count << 24))
-            .move48(d(16), data.va)
-            .move48(d(24), data.va + 64)
-            .move32(r(32), 0)
-            .move32(r(33), threads - 1);
-        for (std::uint8_t i = 34; i < 37; ++i) w.move32(r(i), 0);
-        w.move32(r(37), groups).move32(r(38), 1).move32(r(39), 1);
-        w.word(csf::encode<csf::Op::run_compute>(csf::Operand<csf::Arg::task_increment>{1}));
-    }
-
-    Memory code;
-    Memory data;
-    std::uint64_t uniform_count = 0;
-};
-
-std::uint32_t low(std::uint64_t va) { return static_cast<std::uint32_t>(va); }
-std::uint32_t high(std::uint64_t va) { return static_cast<std::uint32_t>(va >> 32); }
 
 TEST(RunCompute, RunsEachThreadOnce) {
     Rig rig;
